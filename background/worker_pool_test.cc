@@ -1,0 +1,253 @@
+#include "background/worker_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/barrier.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "gtest/gtest.h"
+#include "platform/fake_system.h"
+#include "platform/system.h"
+
+namespace ebb::background {
+namespace {
+
+using platform::Call;
+using platform::FakeSystem;
+
+// Remembers who worked.
+class Roll {
+ public:
+  void Call(int worker) {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(workers_.insert(worker).second) << "worker " << worker << " works twice";
+    threads_.insert(std::this_thread::get_id());
+  }
+  std::set<int> workers() const {
+    absl::MutexLock lock(&mutex_);
+    return workers_;
+  }
+  size_t threads() const {
+    absl::MutexLock lock(&mutex_);
+    return threads_.size();
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::set<int> workers_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::thread::id> threads_ ABSL_GUARDED_BY(mutex_);
+};
+
+TEST(WorkerPoolTest, StartsNoThreadUntilRecruiting) {
+  FakeSystem system;
+  WorkerPool pool(system, 3, "test");
+  {
+    WorkerPool::Job job(pool, 3, [](int) { ADD_FAILURE() << "never recruited"; });
+    EXPECT_FALSE(job.recruited());
+  }
+  EXPECT_EQ(pool.helpers_started(), 0);
+  EXPECT_EQ(system.uses(Call::kStartThread), 0);
+  EXPECT_EQ(pool.start_failures(), 0);
+  EXPECT_TRUE(pool.last_start_failure().ok());
+}
+
+TEST(WorkerPoolTest, EachHelperWorksOnceOnAThreadOfItsOwn) {
+  FakeSystem system;
+  WorkerPool pool(system, 3, "test");
+  Roll roll;
+  WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+  EXPECT_EQ(job.Recruit(), 3);
+  EXPECT_TRUE(job.recruited());
+  EXPECT_EQ(job.Recruit(), 3);
+  job.Join();
+  EXPECT_EQ(roll.workers(), (std::set<int>{1, 2, 3}));
+  EXPECT_EQ(roll.threads(), 3u);
+  EXPECT_EQ(pool.helpers_started(), 3);
+}
+
+TEST(WorkerPoolTest, HelpersWorkAtTheSameTimeAsTheCaller) {
+  WorkerPool pool(platform::System::Real(), 2, "test");
+  absl::Barrier* barrier = new absl::Barrier(3);
+  auto meet = [&](int) {
+    if (barrier->Block()) delete barrier;
+  };
+  WorkerPool::Job job(pool, 2, meet);
+  ASSERT_EQ(job.Recruit(), 2);
+  meet(0);
+}
+
+TEST(WorkerPoolTest, ThreadsAreUsedAgain) {
+  FakeSystem system;
+  WorkerPool pool(system, 2, "test");
+  for (int i = 0; i < 100; ++i) {
+    Roll roll;
+    WorkerPool::Job job(pool, 2, [&](int worker) { roll.Call(worker); });
+    EXPECT_EQ(job.Recruit(), 2);
+    job.Join();
+    EXPECT_EQ(roll.workers(), (std::set<int>{1, 2}));
+  }
+  EXPECT_EQ(system.uses(Call::kStartThread), 2);
+}
+
+TEST(WorkerPoolTest, AJobMayWantFewerHelpersThanThereAre) {
+  WorkerPool pool(platform::System::Real(), 3, "test");
+  for (int helpers : {1, 3, 0, 2, -1, 1}) {
+    Roll roll;
+    WorkerPool::Job job(pool, helpers, [&](int worker) { roll.Call(worker); });
+    EXPECT_EQ(job.Recruit(), std::max(helpers, 0));
+    EXPECT_TRUE(job.recruited());
+    job.Join();
+    EXPECT_EQ(roll.workers().size(), static_cast<size_t>(std::max(helpers, 0)));
+  }
+}
+
+TEST(WorkerPoolTest, NeverStartsMoreThanItsMaximum) {
+  WorkerPool pool(platform::System::Real(), 1, "test");
+  Roll roll;
+  WorkerPool::Job job(pool, 7, [&](int worker) { roll.Call(worker); });
+  EXPECT_EQ(job.Recruit(), 1);
+  job.Join();
+  EXPECT_EQ(roll.workers(), (std::set<int>{1}));
+}
+
+TEST(WorkerPoolTest, APoolWithoutHelpersIsAllowed) {
+  for (int max : {0, -3}) {
+    WorkerPool pool(platform::System::Real(), max, "test");
+    WorkerPool::Job job(pool, 2, [](int) { ADD_FAILURE(); });
+    EXPECT_EQ(job.Recruit(), 0);
+  }
+}
+
+TEST(WorkerPoolTest, OrdersWhatHappensBeforeAndAfter) {
+  WorkerPool pool(platform::System::Real(), 3, "test");
+  // Ordinary variables: ThreadSanitizer complains if the pool does not order the accesses.
+  int before = 0;
+  std::vector<int> results(4);
+  for (int round = 1; round <= 50; ++round) {
+    WorkerPool::Job job(pool, 3, [&](int worker) { results[worker] = before + worker; });
+    before = round;
+    job.Recruit();
+    job.Join();
+    for (int worker = 1; worker <= 3; ++worker) EXPECT_EQ(results[worker], round + worker);
+  }
+}
+
+TEST(WorkerPoolTest, TheDestructorOfAJobJoins) {
+  WorkerPool pool(platform::System::Real(), 1, "test");
+  absl::Notification started;
+  absl::Notification go_on;
+  int done = 0;
+  std::thread other;
+  {
+    WorkerPool::Job job(pool, 1, [&](int) {
+      started.Notify();
+      go_on.WaitForNotification();
+      ++done;
+    });
+    ASSERT_EQ(job.Recruit(), 1);
+    other = std::thread([&] {
+      started.WaitForNotification();
+      go_on.Notify();
+    });
+  }
+  EXPECT_EQ(done, 1);
+  other.join();
+}
+
+TEST(WorkerPoolTest, AnyParticipantMayRecruit) {
+  WorkerPool pool(platform::System::Real(), 3, "test");
+  std::atomic<int> sum{0};
+  WorkerPool::Job* shared = nullptr;
+  WorkerPool::Job job(pool, 3, [&](int) { sum += shared->Recruit(); });
+  shared = &job;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back([&] { EXPECT_EQ(job.Recruit(), 3); });
+  for (std::thread& thread : threads) thread.join();
+  job.Join();
+  EXPECT_EQ(sum, 9);
+}
+
+TEST(WorkerPoolTest, ASecondJobGetsNoHelpersAndDoesNotWait) {
+  WorkerPool pool(platform::System::Real(), 2, "test");
+  Roll first_roll;
+  WorkerPool::Job first(pool, 2, [&](int worker) { first_roll.Call(worker); });
+  {
+    WorkerPool::Job second(pool, 2, [](int) { ADD_FAILURE(); });
+    EXPECT_EQ(second.Recruit(), 0);
+    EXPECT_TRUE(second.recruited());
+    second.Join();
+  }
+  // The second one has not taken the pool away from the first.
+  EXPECT_EQ(first.Recruit(), 2);
+  first.Join();
+  EXPECT_EQ(first_roll.workers(), (std::set<int>{1, 2}));
+  // Join, not destruction, lets go of the pool.
+  Roll third_roll;
+  WorkerPool::Job third(pool, 2, [&](int worker) { third_roll.Call(worker); });
+  EXPECT_EQ(third.Recruit(), 2);
+}
+
+TEST(WorkerPoolTest, RecruitAfterJoinRecruitsNobody) {
+  WorkerPool pool(platform::System::Real(), 2, "test");
+  WorkerPool::Job job(pool, 2, [](int) { ADD_FAILURE(); });
+  job.Join();
+  EXPECT_FALSE(job.recruited());
+  EXPECT_EQ(job.Recruit(), 0);
+  job.Join();
+}
+
+TEST(WorkerPoolTest, AThreadThatCannotBeStartedMeansFewerHelpers) {
+  FakeSystem system;
+  WorkerPool pool(system, 3, "test");
+  system.FailOn(Call::kStartThread, 2);
+  {
+    Roll roll;
+    WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+    EXPECT_EQ(job.Recruit(), 1);
+    job.Join();
+    EXPECT_EQ(roll.workers(), (std::set<int>{1}));
+  }
+  EXPECT_EQ(pool.helpers_started(), 1);
+  EXPECT_EQ(pool.start_failures(), 1);
+  EXPECT_EQ(pool.last_start_failure().code(), absl::StatusCode::kResourceExhausted);
+  // The next job tries again.
+  Roll roll;
+  WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+  EXPECT_EQ(job.Recruit(), 3);
+  job.Join();
+  EXPECT_EQ(roll.workers(), (std::set<int>{1, 2, 3}));
+  EXPECT_EQ(pool.helpers_started(), 3);
+  EXPECT_EQ(pool.start_failures(), 1);
+}
+
+TEST(WorkerPoolTest, WorksWithoutAnyThread) {
+  FakeSystem system;
+  system.FailEvery(Call::kStartThread, 1);
+  WorkerPool pool(system, 3, "test");
+  for (int i = 1; i <= 3; ++i) {
+    WorkerPool::Job job(pool, 3, [](int) { ADD_FAILURE(); });
+    EXPECT_EQ(job.Recruit(), 0);
+    EXPECT_EQ(pool.start_failures(), i);
+  }
+  EXPECT_EQ(pool.helpers_started(), 0);
+}
+
+TEST(WorkerPoolDeathTest, DestroyedUnderAJob) {
+  EXPECT_DEATH(
+      {
+        auto pool = std::make_unique<WorkerPool>(platform::System::Real(), 0, "test");
+        WorkerPool::Job job(*pool, 0, [](int) {});
+        pool.reset();
+      },
+      "a WorkerPool is destroyed while a Job holds it");
+}
+
+}  // namespace
+}  // namespace ebb::background

@@ -1,0 +1,47 @@
+#!/bin/bash
+# Runs every workload at its smallest and checks the lines; then what the command line refuses.
+set -uo pipefail
+bench=$TEST_SRCDIR/$TEST_WORKSPACE/bench/ebb_bench
+check=$TEST_SRCDIR/$TEST_WORKSPACE/bench/check_lines.py
+cd "$TEST_TMPDIR" || exit 1
+failures=0
+fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
+
+workloads=(W1 W1h W6a W6b pause drop idle)
+"$bench" --all --smoke --json lines.json >table.txt 2>errors.txt || fail "--all --smoke: exit $?"
+cat table.txt errors.txt
+[[ -s errors.txt ]] && fail "--all --smoke wrote to standard error"
+/usr/bin/python3 "$check" lines.json "${workloads[@]}" || fail "lines.json"
+for workload in "${workloads[@]}"; do
+  grep -q "^$workload: " table.txt || fail "$workload is not in the table"
+done
+
+# The main job is W1 on two mutators, alone.
+"$bench" --smoke --json main.json >main.txt 2>&1 || fail "main job: exit $?"
+/usr/bin/python3 "$check" main.json W1 || fail "main.json"
+[[ $(wc -l <main.json) == 1 ]] && grep -q '"threads":2' main.json || fail "main job: $(cat main.json)"
+
+# refused NAME... ACCEPTED: exit 2, and the message names what would have been accepted.
+refused() {
+  local accepted=${*: -1} status=0
+  "$bench" "${@:1:$#-1}" >refused.txt 2>&1 || status=$?
+  [[ $status == 2 ]] || fail "${*:1:$#-1}: exit $status instead of 2"
+  grep -qF -- "$accepted" refused.txt || fail "${*:1:$#-1}: no '$accepted' in: $(cat refused.txt)"
+}
+refused W99 "accepted: W1, W1h, W6a"
+refused --nonsense "accepted: --all"
+refused W1 --peers boehm,nobody "accepted: boehm,"
+refused W1 --collector concurrent "accepted: parallel"
+refused W1 --rounds 0 "--rounds: bad value '0' (accepted: numbers from 1"
+refused W1 --rounds "--rounds needs a value"
+refused W1 --threads 1,x "--threads: bad value 'x'"
+refused W1 --heap 0.5 "--heap: bad value '0.5'"
+refused W1 --check --smoke "exclude each other"
+refused W1 --json /nonexistent/file "cannot write to '/nonexistent/file'"
+
+# A run that fails is reported, and is a failure of the whole.
+"$bench" --one workload=W1,subject=nobody,heap=3 >failed.txt 2>&1 && fail "an unknown subject ran"
+grep -q "nobody" failed.txt || fail "an unknown subject is not named: $(cat failed.txt)"
+
+((failures == 0)) && echo "bench_smoke_test passed"
+exit $((failures != 0))

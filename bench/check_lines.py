@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+"""Checks a file of benchmark lines: every line parses, every workload named has a result of ebb that
+collected, and every result carries the times and the memory.
+
+    check_lines.py FILE WORKLOAD...
+"""
+import json
+import sys
+
+path, wanted = sys.argv[1], sys.argv[2:]
+with open(path, encoding="utf-8") as file:
+    lines = [json.loads(line) for line in file]
+
+faults = []
+kinds = {"result", "ratio", "skipped"}
+faults += [f"unknown kind: {line}" for line in lines if line.get("kind") not in kinds]
+
+results = [line for line in lines if line["kind"] == "result"]
+for result in results:
+    for field in ("workload", "subject", "threads", "round", "seed", "wall_s", "cpu_s", "peak_rss_bytes"):
+        if field not in result:
+            faults.append(f"no {field}: {result}")
+    if result["wall_s"] <= 0 or result["peak_rss_bytes"] <= 0:
+        faults.append(f"nothing measured: {result}")
+
+for workload in wanted:
+    own = [r for r in results if r["workload"] == workload and r["subject"] == "ebb"]
+    if not own:
+        faults.append(f"{workload}: no result of ebb")
+    for result in own:
+        if result.get("collections", 0) <= 0:
+            faults.append(f"{workload}: did not collect: {result}")
+        if "p50" not in result.get("pause_ns", {}):
+            faults.append(f"{workload}: no pauses: {result}")
+
+for ratio in (line for line in lines if line["kind"] == "ratio"):
+    for field in ("workload", "of", "subject", "peer", "threads", "rounds"):
+        if field not in ratio:
+            faults.append(f"no {field}: {ratio}")
+    if ratio["rounds"] > 0 and not ratio["min"] <= ratio["median"] <= ratio["max"]:
+        faults.append(f"min, median, max out of order: {ratio}")
+    if "bar" in ratio:
+        faults.append(f"a bar on a smoke run: {ratio}")
+
+print("\n".join(faults) or f"{len(results)} results of {len(set(r['workload'] for r in results))} workloads")
+sys.exit(bool(faults))

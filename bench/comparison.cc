@@ -1,0 +1,157 @@
+#include "bench/comparison.h"
+
+#include <algorithm>
+
+#include "absl/algorithm/container.h"
+
+namespace ebb::bench {
+namespace {
+
+const RunSpec* FindInPlan(absl::Span<const RunSpec> plan, const Bar& bar) {
+  for (const RunSpec& spec : plan) {
+    if (spec.is_ebb() && spec.collector == "parallel" && spec.threads == bar.threads &&
+        spec.heap_multiple == bar.heap_multiple && spec.workers == bar.workers) {
+      return &spec;
+    }
+  }
+  return nullptr;
+}
+
+const RunSpec* FindPeer(absl::Span<const RunSpec> plan, const RunSpec& subject,
+                        const std::string& peer) {
+  for (const RunSpec& spec : plan) {
+    if (spec.subject == peer && spec.threads == subject.threads &&
+        (spec.heap_multiple == subject.heap_multiple || spec.heap_multiple == 0)) {
+      return &spec;
+    }
+  }
+  return nullptr;
+}
+
+// Nothing if the plan does not contain the settings that the bar is about.
+std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan,
+                                  absl::Span<const std::string> skipped) {
+  const RunSpec* subject = FindInPlan(plan, bar);
+  if (subject == nullptr) return std::nullopt;
+  Comparison comparison = {.of = bar.of,
+                           .subject = *subject,
+                           .peer = std::nullopt,
+                           .reference = bar.reference,
+                           .bar = bar.at_most};
+  if (!bar.reference.empty()) return comparison;
+  RunSpec wanted = *subject;
+  if (bar.peer_threads > 0) wanted.threads = bar.peer_threads;
+  if (bar.peer_workers > 0) wanted.workers = bar.peer_workers;
+  if (!bar.peer.empty()) {
+    const RunSpec* peer = FindPeer(plan, *subject, bar.peer);
+    if (peer == nullptr && !absl::c_linear_search(skipped, bar.peer)) return std::nullopt;
+    wanted.subject = bar.peer;
+    wanted.collector.clear();
+    comparison.peer = peer == nullptr ? wanted : *peer;
+    return comparison;
+  }
+  if (!absl::c_linear_search(plan, wanted)) return std::nullopt;
+  comparison.peer = wanted;
+  return comparison;
+}
+
+bool SameSides(const Comparison& a, const Comparison& b) {
+  return a.of == b.of && a.subject == b.subject && a.peer == b.peer && a.reference == b.reference;
+}
+
+}  // namespace
+
+const Results::Row* Results::Find(const RunSpec& spec) const {
+  for (const Row& row : rows) {
+    if (row.spec == spec) return &row;
+  }
+  return nullptr;
+}
+
+double Ratio::median() const {
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::string Comparison::PeerLabel() const { return peer.has_value() ? peer->Label() : reference; }
+
+Ratio Comparison::Compute(const Results& results) const {
+  Ratio ratio;
+  const Results::Row* above = results.Find(subject);
+  const Results::Row* below = peer.has_value() ? results.Find(*peer) : above;
+  if (above == nullptr || below == nullptr) return ratio;
+  for (size_t i = 0; i < std::min(above->rounds.size(), below->rounds.size()); ++i) {
+    if (!above->rounds[i].has_value() || !below->rounds[i].has_value()) continue;
+    std::optional<double> a = above->rounds[i]->Number(of);
+    std::optional<double> b = below->rounds[i]->Number(peer.has_value() ? of : reference);
+    if (a.has_value() && b.has_value() && *b > 0) ratio.values.push_back(*a / *b);
+  }
+  std::sort(ratio.values.begin(), ratio.values.end());
+  return ratio;
+}
+
+std::vector<Comparison> Comparisons(const Workload& workload, absl::Span<const RunSpec> plan,
+                                    absl::Span<const std::string> skipped) {
+  std::vector<Comparison> comparisons;
+  const bool smoke = !plan.empty() && plan.front().smoke;
+  for (const Bar& bar : workload.bars) {
+    std::optional<Comparison> comparison = FromBar(bar, plan, skipped);
+    if (!comparison.has_value()) continue;
+    if (smoke) comparison->bar.reset();
+    comparisons.push_back(*std::move(comparison));
+  }
+  for (const RunSpec& subject : plan) {
+    if (!subject.is_ebb()) continue;
+    for (const RunSpec& peer : plan) {
+      if (peer.is_ebb() || FindPeer(plan, subject, peer.subject) != &peer) continue;
+      for (const char* of : {"wall_s", "cpu_s", "peak_rss_bytes"}) {
+        Comparison comparison = {
+            .of = of, .subject = subject, .peer = peer, .reference = "", .bar = std::nullopt};
+        auto same = [&](const Comparison& other) { return SameSides(other, comparison); };
+        if (!absl::c_any_of(comparisons, same)) comparisons.push_back(std::move(comparison));
+      }
+    }
+  }
+  return comparisons;
+}
+
+Record RatioLine(const Comparison& comparison, const Ratio& ratio) {
+  const RunSpec& subject = comparison.subject;
+  Record line;
+  line.Set("kind", "ratio");
+  line.Set("workload", subject.workload);
+  line.Set("of", comparison.of);
+  line.Set("subject", subject.Label());
+  line.Set("peer", comparison.PeerLabel());
+  line.Set("threads", subject.threads);
+  if (comparison.peer.has_value() && comparison.peer->threads != subject.threads) {
+    line.Set("peer_threads", comparison.peer->threads);
+  }
+  if (subject.heap_multiple > 0) line.Set("heap_multiple", subject.heap_multiple);
+  if (subject.workers > 0) line.Set("workers", subject.workers);
+  if (comparison.peer.has_value() && comparison.peer->workers != subject.workers) {
+    line.Set("peer_workers", comparison.peer->workers);
+  }
+  line.Set("rounds", ratio.values.size());
+  if (!ratio.values.empty()) {
+    line.Set("median", ratio.median());
+    line.Set("min", ratio.min());
+    line.Set("max", ratio.max());
+  }
+  if (comparison.bar.has_value()) {
+    line.Set("bar", *comparison.bar);
+    line.Set("holds", Holds(comparison, ratio));
+  }
+  return line;
+}
+
+bool Holds(const Comparison& comparison, const Ratio& ratio) {
+  return comparison.bar.has_value() && !ratio.values.empty() && ratio.median() <= *comparison.bar;
+}
+
+bool SpreadCrossesBar(const Comparison& comparison, const Ratio& ratio) {
+  return comparison.bar.has_value() && !ratio.values.empty() && ratio.min() <= *comparison.bar &&
+         ratio.max() > *comparison.bar;
+}
+
+}  // namespace ebb::bench

@@ -1,0 +1,121 @@
+#include "bench/comparison.h"
+
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace ebb::bench {
+namespace {
+
+constexpr double kBar = 0.8;
+
+class ComparisonTest : public ::testing::Test {
+ protected:
+  ComparisonTest() {
+    ebb_.workload = "W";
+    ebb_.collector = "parallel";
+    ebb_.heap_multiple = 3;
+    boehm_.workload = "W";
+    boehm_.subject = "boehm";
+    boehm_.heap_multiple = 3;
+    workload_.name = "W";
+    workload_.bars = {{.of = "wall_s", .at_most = kBar, .heap_multiple = 3, .peer = "boehm"}};
+  }
+
+  static Results::Row Row(const RunSpec& spec, const std::vector<double>& walls) {
+    Results::Row row = {.spec = spec, .rounds = {}};
+    for (double wall : walls) {
+      row.rounds.emplace_back();
+      if (wall == 0) continue;  // a run that failed
+      row.rounds.back().emplace();
+      row.rounds.back()->Set("wall_s", wall);
+    }
+    return row;
+  }
+
+  RunSpec ebb_;
+  RunSpec boehm_;
+  Workload workload_;
+};
+
+TEST_F(ComparisonTest, TheMedianOfTheRoundsDecides) {
+  const std::vector<Comparison> comparisons = Comparisons(workload_, {{ebb_, boehm_}}, {});
+  ASSERT_EQ(comparisons.size(), 3u);  // wall (with the bar), cpu, memory
+  const Results results = {.rows = {Row(ebb_, {7, 7, 9}), Row(boehm_, {10, 10, 10})}};
+  const Ratio ratio = comparisons[0].Compute(results);
+  EXPECT_DOUBLE_EQ(ratio.median(), 0.7);
+  EXPECT_DOUBLE_EQ(ratio.min(), 0.7);
+  EXPECT_DOUBLE_EQ(ratio.max(), 0.9);
+  EXPECT_TRUE(Holds(comparisons[0], ratio));
+  EXPECT_TRUE(SpreadCrossesBar(comparisons[0], ratio));
+  EXPECT_EQ(RatioLine(comparisons[0], ratio).ToJson(),
+            R"({"kind":"ratio","workload":"W","of":"wall_s","subject":"ebb/parallel",)"
+            R"("peer":"boehm","threads":1,"heap_multiple":3,"rounds":3,"median":0.7,"min":0.7,)"
+            R"("max":0.9,"bar":0.8,"holds":true})");
+}
+
+TEST_F(ComparisonTest, AnEvenNumberOfRoundsHasAMedianBetweenTwo) {
+  const Results results = {.rows = {Row(ebb_, {1, 2, 3, 4}), Row(boehm_, {1, 1, 1, 1})}};
+  const Comparison comparison = Comparisons(workload_, {{ebb_, boehm_}}, {})[0];
+  EXPECT_DOUBLE_EQ(comparison.Compute(results).median(), 2.5);
+  EXPECT_FALSE(Holds(comparison, comparison.Compute(results)));
+  EXPECT_FALSE(SpreadCrossesBar(comparison, comparison.Compute(results)));
+}
+
+TEST_F(ComparisonTest, RoundsInWhichASideFailedDoNotCount) {
+  const Results results = {.rows = {Row(ebb_, {1, 0, 3}), Row(boehm_, {2, 2, 0})}};
+  const Ratio ratio = Comparisons(workload_, {{ebb_, boehm_}}, {})[0].Compute(results);
+  ASSERT_EQ(ratio.values.size(), 1u);
+  EXPECT_DOUBLE_EQ(ratio.median(), 0.5);
+}
+
+TEST_F(ComparisonTest, ABarWhosePeerIsSkippedDoesNotHold) {
+  const std::vector<Comparison> comparisons = Comparisons(workload_, {{ebb_}}, {{"boehm"}});
+  ASSERT_EQ(comparisons.size(), 1u);
+  const Ratio ratio = comparisons[0].Compute({.rows = {Row(ebb_, {1})}});
+  EXPECT_TRUE(ratio.values.empty());
+  EXPECT_FALSE(Holds(comparisons[0], ratio));
+  EXPECT_EQ(RatioLine(comparisons[0], ratio).Text("peer"), "boehm");
+}
+
+TEST_F(ComparisonTest, ABarAboutSettingsThatWereNotAskedForIsLeftOut) {
+  ebb_.heap_multiple = boehm_.heap_multiple = 4;
+  for (const Comparison& comparison : Comparisons(workload_, {{ebb_, boehm_}}, {})) {
+    EXPECT_FALSE(comparison.bar.has_value());
+  }
+  EXPECT_TRUE(Comparisons(workload_, {{ebb_}}, {}).empty());
+}
+
+TEST_F(ComparisonTest, SmokeRunsHaveNoBars) {
+  ebb_.smoke = boehm_.smoke = true;
+  for (const Comparison& comparison : Comparisons(workload_, {{ebb_, boehm_}}, {})) {
+    EXPECT_FALSE(comparison.bar.has_value());
+  }
+}
+
+TEST_F(ComparisonTest, AFieldOfTheSameResultCanBeThePeer) {
+  workload_.bars = {{.of = "wall_s", .at_most = 1, .heap_multiple = 3, .reference = "allowed_s"}};
+  Results results = {.rows = {Row(ebb_, {3})}};
+  results.rows[0].rounds[0]->Set("allowed_s", 4);
+  const Comparison comparison = Comparisons(workload_, {{ebb_}}, {})[0];
+  EXPECT_DOUBLE_EQ(comparison.Compute(results).median(), 0.75);
+  EXPECT_EQ(comparison.PeerLabel(), "allowed_s");
+}
+
+TEST_F(ComparisonTest, EbbCanBeItsOwnPeerWithOneThread) {
+  workload_.bars = {{.of = "wall_s", .at_most = 1.3, .threads = 2, .heap_multiple = 3,
+                     .peer_threads = 1}};
+  RunSpec two = ebb_;
+  two.threads = 2;
+  const Comparison comparison = Comparisons(workload_, {{ebb_, two}}, {})[0];
+  EXPECT_EQ(comparison.subject, two);
+  EXPECT_EQ(*comparison.peer, ebb_);
+  const Record line =
+      RatioLine(comparison, comparison.Compute({.rows = {Row(ebb_, {2}), Row(two, {2.4})}}));
+  EXPECT_EQ(line.Number("threads"), 2);
+  EXPECT_EQ(line.Number("peer_threads"), 1);
+  EXPECT_DOUBLE_EQ(line.Number("median").value(), 1.2);
+}
+
+}  // namespace
+}  // namespace ebb::bench

@@ -1,0 +1,45 @@
+#include "bench/ebb_subject.h"
+
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+
+namespace ebb::bench {
+namespace {
+
+void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
+  if (histogram.Count() == 0) return;
+  record.Set(absl::StrCat(name, ".count"), histogram.Count());
+  record.Set(absl::StrCat(name, ".p50"), histogram.Percentile(50));
+  record.Set(absl::StrCat(name, ".p99"), histogram.Percentile(99));
+  record.Set(absl::StrCat(name, ".p999"), histogram.Percentile(99.9));
+  record.Set(absl::StrCat(name, ".max"), histogram.Max());
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOptions& options) {
+  if (options.collector != "parallel") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("unknown collector '", options.collector, "' (accepted: parallel)"));
+  }
+  Options heap_options;
+  heap_options.max_bytes = options.heap_bytes;
+  heap_options.collector = Collector::kParallel;
+  heap_options.workers = options.workers;
+  heap_options.page_out = options.page_out;
+  absl::StatusOr<std::unique_ptr<Heap>> heap = Heap::Create(heap_options);
+  if (!heap.ok()) return heap.status();
+  return absl::WrapUnique(new EbbSubject(*std::move(heap)));
+}
+
+void EbbSubject::Describe(Record& record) const {
+  const HeapStats stats = heap_->stats();
+  record.Set("collections", stats.collections);
+  WriteHistogram(stats.pause_ns, "pause_ns", record);
+  WriteHistogram(stats.time_to_safepoint_ns, "time_to_safepoint_ns", record);
+  record.Set("heap_bytes", stats.max_bytes);
+  record.Set("live_bytes", stats.live_bytes);
+}
+
+}  // namespace ebb::bench

@@ -1,0 +1,111 @@
+#include "bench/request.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ebb::bench {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+absl::StatusOr<Request> Parse(std::string_view line) {
+  std::vector<std::string_view> args = absl::StrSplit(line, ' ', absl::SkipEmpty());
+  return Request::Parse(args);
+}
+
+// The titles of one round of the first workload.
+std::vector<std::string> PlanOf(std::string_view line) {
+  absl::StatusOr<Request> request = Parse(line);
+  EXPECT_TRUE(request.ok()) << request.status();
+  std::vector<std::string> titles;
+  for (const RunSpec& spec : request->Plan(*request->workloads[0])) titles.push_back(spec.Title());
+  return titles;
+}
+
+TEST(RequestTest, WithoutArgumentsItIsTheMainJob) {
+  EXPECT_THAT(PlanOf(""), ElementsAre("W1 ebb/parallel threads=2 heap=5x"));
+  EXPECT_EQ(Parse("")->Rounds(), 1);
+}
+
+TEST(RequestTest, AWorkloadBringsItsUsualSettingsAndPeers) {
+  EXPECT_THAT(PlanOf("W1"),
+              ElementsAre("W1 ebb/parallel threads=1 heap=3x", "W1 boehm threads=1 heap=3x",
+                          "W1 ebb/parallel threads=2 heap=3x", "W1 boehm threads=2 heap=3x",
+                          "W1 ebb/parallel threads=1 heap=5x", "W1 boehm threads=1 heap=5x",
+                          "W1 ebb/parallel threads=2 heap=5x", "W1 boehm threads=2 heap=5x"));
+  EXPECT_EQ(Parse("W1")->Rounds(), 5);
+  EXPECT_EQ(Parse("W1 --smoke")->Rounds(), 1);
+}
+
+TEST(RequestTest, ValuesComeAfterASpaceOrAnEqualsSign) {
+  for (const char* line : {"W1 --rounds 7 --heap 2.5 --threads 1 --peers glibc",
+                           "W1 --rounds=7 --heap=2.5 --threads=1 --peers=glibc"}) {
+    EXPECT_EQ(Parse(line)->Rounds(), 7);
+    EXPECT_THAT(PlanOf(line),
+                ElementsAre("W1 ebb/parallel threads=1 heap=2.5x", "W1 glibc threads=1"));
+  }
+}
+
+TEST(RequestTest, APeerWithoutAHeapSizeRunsOnceForAllHeaps) {
+  EXPECT_THAT(PlanOf("W1 --heap 3,5 --threads 1 --peers mimalloc"),
+              ElementsAre("W1 ebb/parallel threads=1 heap=3x", "W1 mimalloc threads=1",
+                          "W1 ebb/parallel threads=1 heap=5x"));
+}
+
+TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {
+  EXPECT_THAT(PlanOf("pause --heap 3 --threads 2 --peers boehm"),
+              ElementsAre("pause ebb/parallel threads=1 workers=1",
+                          "pause ebb/parallel threads=1 workers=2"));
+}
+
+TEST(RequestTest, PeersWithoutAValueAreAllOfThem) {
+  EXPECT_GT(Parse("W6a --peers")->peers->size(), 5u);
+  EXPECT_GT(Parse("--peers W6a")->peers->size(), 5u);
+  EXPECT_EQ(Parse("--peers W6a")->workloads.size(), 1u);
+  EXPECT_GT(Parse("--peers --smoke W6a")->peers->size(), 5u);
+  EXPECT_THAT(*Parse("W6a --peers none")->peers, IsEmpty());
+}
+
+TEST(RequestTest, AllMeansEachOnce) {
+  EXPECT_EQ(Parse("W1 --all")->workloads.size(), AllWorkloads().size());
+  EXPECT_EQ(Parse("W1 W1 W6a")->workloads.size(), 2u);
+}
+
+TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
+  EXPECT_THAT(Parse("W7").status().message(), HasSubstr("accepted: W1,"));
+  EXPECT_THAT(Parse("--round 3").status().message(), HasSubstr("--rounds N"));
+  EXPECT_THAT(Parse("W1 --peers java").status().message(), HasSubstr("accepted: boehm,"));
+  EXPECT_THAT(Parse("W1 --heap").status().message(), HasSubstr("needs a value"));
+  EXPECT_THAT(Parse("W1 --heap 3,nan").status().message(), HasSubstr("bad value 'nan'"));
+  EXPECT_THAT(Parse("W1 --smoke=yes").status().message(), HasSubstr("takes no value"));
+}
+
+TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
+  for (const Workload& workload : AllWorkloads()) {
+    for (const RunSpec& spec : Parse("--all --heap 2.7 --peers --seed 3")->Plan(workload)) {
+      absl::StatusOr<RunSpec> read = RunSpec::Parse(spec.ToString());
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_EQ(*read, spec) << spec.ToString();
+    }
+  }
+  EXPECT_FALSE(RunSpec::Parse("workload=W1,color=red").ok());
+  EXPECT_FALSE(RunSpec::Parse("threads=many").ok());
+}
+
+TEST(RequestTest, TheListingNamesEveryWorkload) {
+  for (const Workload& workload : AllWorkloads()) {
+    EXPECT_THAT(Listing(), HasSubstr(workload.about));
+    EXPECT_THAT(Usage(), HasSubstr(workload.name));
+  }
+}
+
+}  // namespace
+}  // namespace ebb::bench

@@ -1,0 +1,42 @@
+// RunSpec: what one measured run is, complete enough for the process that runs it.
+
+#ifndef EBB_BENCH_RUN_SPEC_H_
+#define EBB_BENCH_RUN_SPEC_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "bench/record.h"
+
+namespace ebb::bench {
+
+struct RunSpec {
+  std::string workload;
+  std::string subject = "ebb";
+  std::string collector;     // of ebb; empty for peers
+  int threads = 1;           // mutators
+  double heap_multiple = 0;  // heap size over largest live size; 0 where it does not apply
+  int workers = 0;           // collector threads; 0 means the subject's default
+  uint64_t seed = 1;
+  bool smoke = false;
+
+  bool is_ebb() const { return subject == "ebb"; }
+  // "ebb/parallel", or the peer's name.
+  std::string Label() const;
+  // "W1 ebb/parallel threads=2 heap=5x", for people.
+  std::string Title() const;
+  // The fields that tell results apart, in the order of the result line.
+  void Write(Record& record) const;
+
+  // "workload=W1,subject=ebb,...", read back by Parse.
+  std::string ToString() const;
+  static absl::StatusOr<RunSpec> Parse(std::string_view text);
+
+  friend bool operator==(const RunSpec&, const RunSpec&) = default;
+};
+
+}  // namespace ebb::bench
+
+#endif  // EBB_BENCH_RUN_SPEC_H_

@@ -1,0 +1,21 @@
+// What a subject is made from.
+
+#ifndef EBB_BENCH_SUBJECT_OPTIONS_H_
+#define EBB_BENCH_SUBJECT_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+namespace ebb::bench {
+
+struct SubjectOptions {
+  std::string name = "";       // of the subject, as on the command line
+  std::string collector = "";  // of ebb
+  int64_t heap_bytes = 0;      // everything counted: both halves of a copy space
+  int workers = 0;             // collector threads; 0: the subject's default
+  bool page_out = true;        // of ebb
+};
+
+}  // namespace ebb::bench
+
+#endif  // EBB_BENCH_SUBJECT_OPTIONS_H_

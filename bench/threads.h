@@ -1,0 +1,39 @@
+// RunThreads: a workload's threads, each attached to the subject.
+
+#ifndef EBB_BENCH_THREADS_H_
+#define EBB_BENCH_THREADS_H_
+
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace ebb::bench {
+
+// Runs body(thread), which returns absl::Status, on `count` new threads that are attached to
+// `subject`, and waits for all. The first error, an allocation that failed among them, is returned.
+template <typename S, typename Body>
+absl::Status RunThreads(S& subject, int count, const Body& body) {
+  std::vector<absl::Status> results(static_cast<size_t>(count));
+  std::vector<std::thread> threads;
+  for (absl::Status& result : results) {
+    threads.emplace_back([&subject, &body, &result] {
+      try {
+        typename S::Thread thread(subject);
+        result = body(thread);
+      } catch (const std::bad_alloc& error) {
+        result = absl::ResourceExhaustedError(absl::StrCat("out of memory: ", error.what()));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  absl::Status status;
+  for (const absl::Status& result : results) status.Update(result);
+  return status;
+}
+
+}  // namespace ebb::bench
+
+#endif  // EBB_BENCH_THREADS_H_

@@ -1,0 +1,19 @@
+#include "bench/workload.h"
+
+namespace ebb::bench {
+
+const std::vector<Workload>& AllWorkloads() {
+  static const auto* const workloads = new std::vector<Workload>{
+      W1GcBench(),     W1GcBenchWithHoles(), W6aAllocateAndDrop(), W6bAllocateInWindow(),
+      PauseWorkload(), DropWorkload(),       IdleWorkload()};
+  return *workloads;
+}
+
+const Workload* FindWorkload(std::string_view name) {
+  for (const Workload& workload : AllWorkloads()) {
+    if (workload.name == name) return &workload;
+  }
+  return nullptr;
+}
+
+}  // namespace ebb::bench

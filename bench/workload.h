@@ -1,0 +1,65 @@
+// Workload: a program to measure, the settings it is measured at, and the bars it has to meet.
+// The list of all is AllWorkloads; each has a file of its own.
+
+#ifndef EBB_BENCH_WORKLOAD_H_
+#define EBB_BENCH_WORKLOAD_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "bench/record.h"
+#include "bench/run_spec.h"
+
+namespace ebb::bench {
+
+// A statement about a ratio, "of subject over of peer is at most", with what an issue asks for.
+struct Bar {
+  std::string of = "";       // a field of the result line
+  double at_most = 0;
+  int threads = 1;           // settings of the subject's run, which is ebb's
+  double heap_multiple = 0;
+  int workers = 0;
+  // What it is compared with: a peer at the same settings, or
+  std::string peer = "";
+  // ebb's own run with one thread, or one worker, less, or
+  int peer_threads = 0;
+  int peer_workers = 0;
+  // another field of the same result line.
+  std::string reference = "";
+};
+
+struct Workload {
+  std::string name;
+  std::string about;
+  // The peers that can run it, and those it is compared with unless told otherwise.
+  std::vector<std::string> peers;
+  std::vector<std::string> default_peers;
+  // Settings unless told otherwise. No heap multiples: it has a heap size of its own. No thread
+  // counts: it has one thread. No worker counts: the default of the heap.
+  std::vector<double> heap_multiples;
+  std::vector<int> threads;
+  std::vector<int> workers;
+  std::vector<Bar> bars;
+  // Fields of its result that the table shows beside the ones that every workload has.
+  std::vector<std::string> details;
+  // Runs it once in this process. A result has wall_s, cpu_s, peak_rss_bytes and what else applies.
+  absl::StatusOr<Record> (*run)(const RunSpec& spec);
+};
+
+const std::vector<Workload>& AllWorkloads();
+// Null if there is none of that name.
+const Workload* FindWorkload(std::string_view name);
+
+Workload W1GcBench();
+Workload W1GcBenchWithHoles();
+Workload W6aAllocateAndDrop();
+Workload W6bAllocateInWindow();
+Workload PauseWorkload();
+Workload DropWorkload();
+Workload IdleWorkload();
+
+}  // namespace ebb::bench
+
+#endif  // EBB_BENCH_WORKLOAD_H_

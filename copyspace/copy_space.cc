@@ -1,0 +1,263 @@
+// CopySpace: creation, acquire and return, accounting.
+
+#include "copyspace/copy_space.h"
+
+#include <bit>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "absl/log/check.h"
+#include "absl/memory/memory.h"
+#include "absl/strings/str_format.h"
+#include "copyspace/field_log.h"
+
+namespace ebb::copyspace {
+namespace {
+
+absl::Status CheckOptions(const CopySpace::Options& options) {
+  const AddressRange range = options.range;
+  if (range.begin == 0 || range.begin % kSlabSize.size() != 0 || range.size < kSlabSize ||
+      range.size % kSlabSize != Bytes(0)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the address range %v of a copy space must consist of whole slabs of %v", range,
+        kSlabSize));
+  }
+  if (options.fixed &&
+      (!std::has_single_bit(range.size.size()) || range.begin % range.size.size() != 0)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the address range %v of a fixed copy space must be a power of two in size and aligned to "
+        "it",
+        range));
+  }
+  if (options.overdraft < Bytes(0) || options.hard_limit_slack < Bytes(0)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("neither overdraft (%v) nor hard_limit_slack (%v) may be negative",
+                        options.overdraft, options.hard_limit_slack));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int64_t BlockCounts::total() const {
+  return open + empty + partly_full + full + retained + condemned + discarding +
+         std::accumulate(paged_out.begin(), paged_out.end(), int64_t{0});
+}
+
+absl::StatusOr<std::unique_ptr<CopySpace>> CopySpace::Create(platform::System& system,
+                                                             Ledger& ledger,
+                                                             const Options& options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  std::unique_ptr<CopySpace> space = absl::WrapUnique(new CopySpace(system, ledger, options));
+  if (options.fixed) {
+    if (absl::Status status = space->MakeAllBlocks(); !status.ok()) return status;
+  }
+  return space;
+}
+
+CopySpace::CopySpace(platform::System& system, Ledger& ledger, const Options& options)
+    : begin_(options.range.begin),
+      size_(options.range.size.size()),
+      options_(options),
+      system_(system),
+      ledger_(ledger),
+      frontier_(system, options.range, options.field_logging),
+      releaser_(system.NewRangeReleaser(options.release_backend)) {}
+
+CopySpace::~CopySpace() {
+  absl::MutexLock lock(&lock_);
+  DCHECK_EQ(open_.load(std::memory_order_relaxed), 0) << "an allocator is still open";
+  if (reserve_poisoned_) UnpoisonReserve();
+  ledger_.Credit(debited_);
+}
+
+absl::Status CopySpace::MakeAllBlocks() {
+  absl::MutexLock lock(&lock_);
+  const Bytes metadata = MetadataPerBlock(options_.field_logging) * frontier_.capacity();
+  if (!DebitLocked(metadata, Bytes(0))) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "a fixed copy space of %v needs %v for its block headers, but %v of %v are in use; raise "
+        "the heap's limit",
+        options_.range.size, metadata, ledger_.used(), ledger_.limit()));
+  }
+  while (frontier_.taken() < frontier_.capacity()) {
+    if (absl::StatusOr<Block*> block = frontier_.Take(); !block.ok()) return block.status();
+  }
+  for (int64_t i = frontier_.taken() - 1; i >= 0; --i) {  // the lowest address on top
+    page_out_.paged_out().Push(frontier_.At(i), BlockList::kPagedOut);
+  }
+  return absl::OkStatus();
+}
+
+Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
+  Block* block;
+  {
+    absl::MutexLock lock(&lock_);
+    block = AcquireLocked(purpose, at_least);
+    if (block == nullptr) return nullptr;
+    block->set_list(BlockList::kOpen);
+    open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
+  }
+  const int region = active_region();
+  const bool survivor = purpose == AcquirePurpose::kEvacuation;
+  if (block->used(region) == 0) {
+    block->set_survivor(region, survivor);
+    if (options_.field_logging) internal::ClearLogBits(block->region_begin(region));
+  } else if (survivor) {
+    block->set_survivor(region, true);
+  }
+  return block;
+}
+
+Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
+  last_failure_ = absl::OkStatus();
+  const bool evacuation = purpose == AcquirePurpose::kEvacuation;
+  while (true) {
+    if (Block* block = TakePartlyFull(at_least); block != nullptr) return block;
+    if (Block* block = empty_.Pop(); block != nullptr) return block;
+    if (Block* block = page_out_.PopYoungestInCore(); block != nullptr) return block;
+    const Bytes keep_free = evacuation ? Bytes(0) : options_.overdraft;
+    if (Block* block = TakeByDebit(keep_free); block != nullptr) return block;
+    if (evacuation) {
+      if (Block* block = TakeCondemned(); block != nullptr) return block;
+      if (Block* block = TakeByDebit(Bytes(0) - options_.hard_limit_slack); block != nullptr) {
+        return block;
+      }
+    }
+    if (discarding_ == 0) return nullptr;
+    // What is being given back is about to be paged out, or empty again.
+    const int64_t seen = settled_batches_;
+    const auto progress = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+      return settled_batches_ != seen;
+    };
+    lock_.Await(absl::Condition(&progress));
+  }
+}
+
+Block* CopySpace::TakePartlyFull(Bytes at_least) {
+  const int region = active_region();
+  return partly_full_.PopFirst(kPartlyFullTries, [region, at_least](const Block& block) {
+    return kRegionSize - Bytes(block.used(region)) >= at_least;
+  });
+}
+
+Block* CopySpace::TakeCondemned() {
+  Block* block = page_out_.condemned().Pop();
+  if (block != nullptr) bytes_to_page_out_ += kBlockSize;
+  return block;
+}
+
+Block* CopySpace::TakeByDebit(Bytes keep_free) {
+  if (page_out_.paged_out().empty()) return TakeFresh(keep_free);
+  if (!DebitLocked(kBlockSize, keep_free)) return nullptr;
+  return page_out_.paged_out().Pop();
+}
+
+Block* CopySpace::TakeFresh(Bytes keep_free) {
+  if (options_.fixed) return nullptr;
+  const Bytes price = kBlockSize + MetadataPerBlock(options_.field_logging);
+  if (!DebitLocked(price, keep_free)) return nullptr;
+  absl::StatusOr<Block*> block = frontier_.Take();
+  if (block.ok()) return *block;
+  last_failure_ = block.status();
+  CreditLocked(price);
+  return nullptr;
+}
+
+bool CopySpace::DebitLocked(Bytes amount, Bytes keep_free) {
+  if (!ledger_.TryDebit(amount, keep_free)) return false;
+  debited_ += amount;
+  return true;
+}
+
+void CopySpace::CreditLocked(Bytes amount) {
+  debited_ -= amount;
+  ledger_.Credit(amount);
+}
+
+void CopySpace::ReturnBlock(Block* block, uint32_t used) {
+  const int region = active_region();
+  const uint32_t before = block->used(region);
+  DCHECK_EQ(static_cast<int>(block->list()), static_cast<int>(BlockList::kOpen)) << *block;
+  DCHECK_GE(used, before) << *block;
+  DCHECK_LE(used, kRegionSize.size()) << *block;
+  block->set_used(region, used);
+  // Counts, all relaxed: they publish nothing, and are read as exact only when nobody changes them.
+  allocated_.fetch_add(used - before, std::memory_order_relaxed);
+  const Bytes room = kRegionSize - Bytes(used);
+  if (room < kPartlyFullRoom && !block->any_retained()) {
+    fragmentation_.fetch_add(room.count(), std::memory_order_relaxed);
+    full_.Push(*block, BlockList::kFull);
+    open_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  absl::MutexLock lock(&lock_);
+  open_.fetch_sub(1, std::memory_order_relaxed);
+  if (block->any_retained()) {
+    retained_.Push(*block, BlockList::kRetained);
+    fragmentation_.fetch_add(FragmentationOf(*block).count(), std::memory_order_relaxed);
+  } else if (used > 0) {
+    partly_full_.Push(*block, BlockList::kPartlyFull);
+  } else {
+    empty_.Push(*block, BlockList::kEmpty);
+    if (!in_cycle_) Condemn(/*restore_overdraft=*/false);
+  }
+}
+
+absl::Status CopySpace::last_failure() const {
+  absl::MutexLock lock(&lock_);
+  return last_failure_;
+}
+
+Bytes CopySpace::AllocatedIn(const Block& block) const {
+  if (block.any_retained()) return Bytes(block.used(0)) + Bytes(block.used(1));
+  return Bytes(block.used(active_region()));
+}
+
+Bytes CopySpace::FragmentationOf(const Block& block) const {
+  switch (block.list()) {
+    case BlockList::kFull:
+      return kRegionSize - AllocatedIn(block);
+    case BlockList::kRetained:
+      return kBlockSize - AllocatedIn(block);
+    default:
+      return Bytes(0);
+  }
+}
+
+BlockCounts CopySpace::counts() const {
+  absl::MutexLock lock(&lock_);
+  BlockCounts counts;
+  counts.open = open_.load(std::memory_order_relaxed);
+  counts.empty = empty_.size();
+  counts.partly_full = partly_full_.size();
+  counts.full = full_.size();
+  counts.retained = retained_.size();
+  counts.condemned = page_out_.condemned().size();
+  counts.discarding = discarding_;
+  for (int age = 0; age < PageOutQueue::kAges; ++age) {
+    counts.paged_out[age] = page_out_.age(age).size();
+  }
+  return counts;
+}
+
+Bytes CopySpace::debited() const {
+  absl::MutexLock lock(&lock_);
+  return debited_;
+}
+
+Bytes CopySpace::MetadataPerBlock(bool field_logging) {
+  return field_logging ? kBlockHeaderSize + kLogBytesPerRegion * kRegionsPerBlock
+                       : kBlockHeaderSize;
+}
+
+void CopySpace::ForEachBlock(absl::FunctionRef<void(Block&)> visit) const {
+  const SlabFrontier frontier = [this] {
+    absl::MutexLock lock(&lock_);
+    return frontier_;
+  }();
+  for (int64_t i = 0; i < frontier.taken(); ++i) visit(frontier.At(i));
+}
+
+}  // namespace ebb::copyspace

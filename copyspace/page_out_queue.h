@@ -1,0 +1,46 @@
+// PageOutQueue: empty blocks on their way out of memory. A part of CopySpace, under its lock.
+// Design: docs/design/copy_space.md#page-out
+
+#ifndef EBB_COPYSPACE_PAGE_OUT_QUEUE_H_
+#define EBB_COPYSPACE_PAGE_OUT_QUEUE_H_
+
+#include <array>
+#include <cstdint>
+
+#include "copyspace/block.h"
+#include "copyspace/block_list.h"
+
+namespace ebb::copyspace {
+
+// Four ages, of which all but the last are in core, and the condemned blocks. Only lists: nothing
+// here talks to the system.
+class PageOutQueue {
+ public:
+  static constexpr int kAges = 4;
+  static constexpr int kOldestInCore = kAges - 2;
+  static constexpr int kPagedOut = kAges - 1;
+
+  // All in-core blocks grow one age older (those of the oldest age stay in it), and `empty` becomes
+  // the youngest age. O(1).
+  void Advance(BlockStack empty);
+
+  // A block that is in core, of the youngest age there is, with its age's most recent first; null
+  // if none.
+  Block* PopYoungestInCore();
+  // The other way round, for paging out; null if none.
+  Block* PopOldestInCore();
+
+  BlockStack& oldest() { return ages_[kOldestInCore]; }
+  BlockStack& condemned() { return condemned_; }
+  BlockStack& paged_out() { return ages_[kPagedOut]; }
+  const BlockStack& age(int age) const { return ages_[age]; }
+  const BlockStack& condemned() const { return condemned_; }
+
+ private:
+  std::array<BlockStack, kAges> ages_;
+  BlockStack condemned_;
+};
+
+}  // namespace ebb::copyspace
+
+#endif  // EBB_COPYSPACE_PAGE_OUT_QUEUE_H_

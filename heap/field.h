@@ -1,0 +1,95 @@
+// Field<T>: a reference inside a managed object, and the place of the load and store barriers.
+// Design: docs/design/safepoints.md#fields
+
+#ifndef EBB_HEAP_FIELD_H_
+#define EBB_HEAP_FIELD_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "heap/ref.h"
+
+namespace ebb {
+
+template <typename T>
+class Local;
+
+// 8 bytes, null at first. Fields of a shared object may be loaded, stored and compare-exchanged by
+// several threads at once, as if each were an atomic: a store publishes the object it refers to.
+// Lives only inside managed objects: the collector does not see one that is anywhere else. T may be
+// incomplete where Field<T> is named.
+//
+// Each access is here, so that the barriers have one place: the parallel collector, which moves
+// objects only while every mutator is stopped, needs none.
+template <typename T>
+class Field {
+ public:
+  Field() = default;
+  Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
+  // Relaxed: the object that holds this field is not yet published.
+  Field(Ref<T> value) : bits_(value.bits()) {}                           // NOLINT
+  Field(const Local<T>& value) : bits_(static_cast<Ref<T>>(value).bits()) {}  // NOLINT
+  // A copy would be a field outside the heap; load() or a Local is what is meant.
+  Field(const Field&) = delete;
+
+  // Acquire: pairs with the release of store and CompareExchange, whose payload is the body of the
+  // object that the reference names.
+  Ref<T> load() const {
+    const internal::Stamp stamp = internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
+    return Ref<T>::FromBits(bits_.load(std::memory_order_acquire), stamp);
+  }
+  // Release: publishes the body of the object that `value` names to who loads it from here.
+  void store(Ref<T> value) {
+    internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
+    bits_.store(value.bits(), std::memory_order_release);
+  }
+  // If the field holds `expected`, stores `desired` and returns true; otherwise loads what it holds
+  // into `expected`. Strong: never fails spuriously. Orders as of load and store.
+  bool CompareExchange(Ref<T>& expected, Ref<T> desired) {
+    const internal::Stamp stamp = internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
+    uintptr_t bits = expected.bits();
+    // Acq_rel as store's release and load's acquire; acquire on failure as in load.
+    if (bits_.compare_exchange_strong(bits, desired.bits(), std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
+      return true;
+    }
+    expected = Ref<T>::FromBits(bits, stamp);
+    return false;
+  }
+
+  Field& operator=(Ref<T> value) {
+    store(value);
+    return *this;
+  }
+  Field& operator=(const Local<T>& value) {
+    store(static_cast<Ref<T>>(value));
+    return *this;
+  }
+  Field& operator=(const Field& other) {
+    store(other.load());
+    return *this;
+  }
+  Field& operator=(std::nullptr_t) {
+    store(nullptr);
+    return *this;
+  }
+
+  operator Ref<T>() const { return load(); }  // NOLINT: implicit, to read like a pointer
+  T* get() const { return load().get(); }
+  T* operator->() const { return get(); }
+  T& operator*() const { return *get(); }
+  explicit operator bool() const { return get() != nullptr; }
+  friend bool operator==(const Field& a, const Field& b) { return a.load() == b.load(); }
+  friend bool operator==(const Field& a, const Ref<T>& b) { return a.load() == b; }
+  friend bool operator==(const Field& a, std::nullptr_t) { return a.load() == nullptr; }
+
+ private:
+  std::atomic<uintptr_t> bits_ = 0;
+};
+
+static_assert(sizeof(Field<int>) == 8);
+
+}  // namespace ebb
+
+#endif  // EBB_HEAP_FIELD_H_

@@ -1,0 +1,70 @@
+#include "heap/heap.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "heap/heap_core.h"
+#include "heap/mutator.h"
+
+namespace ebb {
+namespace {
+
+absl::StatusOr<Options> FromEnvironment(const Options& options) {
+  const char* text = options.read_environment ? std::getenv("EBB_OPTIONS") : nullptr;
+  if (text == nullptr) return options;
+  absl::StatusOr<Options> result = Options::Parse(text, options);
+  if (!result.ok()) {
+    return absl::Status(result.status().code(),
+                        absl::StrCat("EBB_OPTIONS: ", result.status().message()));
+  }
+  return result;
+}
+
+}  // namespace
+
+Heap::Heap(std::shared_ptr<internal::HeapCore> core) : core_(std::move(core)) {}
+
+Heap::~Heap() { core_->Disown(); }
+
+absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
+  absl::StatusOr<Options> resolved = FromEnvironment(options);
+  if (!resolved.ok()) return resolved.status();
+  if (absl::Status status = resolved->Validate(); !status.ok()) return status;
+  auto core = internal::HeapCore::Create(*std::move(resolved));
+  if (!core.ok()) return core.status();
+  return absl::WrapUnique(new Heap(*std::move(core)));
+}
+
+absl::Status Heap::Collect() {
+  Mutator* self = Mutator::Current(*this);
+  if (self == nullptr) return core_->Collect(nullptr);
+  if (absl::Status status = self->PassSafepoint("Heap::Collect"); !status.ok()) return status;
+  absl::Status status = core_->Collect(self);
+  self->RearmFastPath();
+  return status;
+}
+
+absl::Status Heap::Verify() {
+  Mutator* self = Mutator::Current(*this);
+  if (self == nullptr) return core_->Verify(nullptr);
+  if (absl::Status status = self->PassSafepoint("Heap::Verify"); !status.ok()) return status;
+  absl::Status status = core_->Verify(self);
+  self->RearmFastPath();
+  return status;
+}
+
+HeapStats Heap::stats() const { return core_->stats(); }
+
+Options Heap::options() const {
+  Options options = core_->options();
+  options.max_bytes = core_->spaces().ledger().limit().count();
+  return options;
+}
+
+absl::Status Heap::SetMaxBytes(int64_t max_bytes) { return core_->SetMaxBytes(max_bytes); }
+
+internal::RootTable& Heap::roots() { return core_->roots(); }
+
+}  // namespace ebb

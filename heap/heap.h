@@ -1,0 +1,95 @@
+// Heap: a managed heap, shared by its mutators. Design: docs/design/heap.md
+
+#ifndef EBB_HEAP_HEAP_H_
+#define EBB_HEAP_HEAP_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "heap/histogram.h"
+#include "heap/options.h"
+
+namespace ebb {
+
+class Mutator;
+
+namespace internal {
+class HeapCore;
+class RootTable;
+}  // namespace internal
+
+// Figures of a heap. Amounts are in bytes, times in nanoseconds.
+struct HeapStats {
+  int64_t collections = 0;
+  Histogram pause_ns;              // from the request for a pause to its end
+  Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
+  int64_t collect_ns = 0;          // spent in cycles, with mutators stopped
+
+  int64_t max_bytes = 0;
+  int64_t heap_bytes = 0;          // in use now: both halves of blocks, large, pinned, tables
+  int64_t peak_heap_bytes = 0;
+  int64_t live_bytes = 0;          // of objects, as the last cycle left them
+  int64_t allocated_bytes = 0;     // of objects, at the last cycle's begin, all cycles together
+  int64_t large_bytes = 0;         // of large objects now
+  int64_t pinned_bytes = 0;        // of pinned objects now
+  int64_t collector_bytes = 0;     // worklists, part of heap_bytes
+
+  int64_t evacuated_objects = 0;
+  int64_t evacuated_bytes = 0;
+  int64_t retained_objects = 0;    // evacuations that found no memory: left in place for a cycle
+  int64_t worklist_overflows = 0;
+  int64_t exhaustions = 0;         // allocations that failed, or asked the exhaustion handler
+
+  int64_t mutators = 0;
+  int64_t persistents = 0;
+  int64_t workers = 0;             // threads of the last cycle, its leader included
+  int64_t worker_start_failures = 0;
+  int64_t page_out_failures = 0;
+};
+
+// Thread-safe. As many heaps in a process as you like, each with its own objects: a reference from
+// one to another is a mistake that Verify reports.
+class Heap {
+ public:
+  // Errors: InvalidArgument naming the option, ResourceExhausted when the address space or the
+  // memory for it cannot be had. EBB_OPTIONS in the environment overrides `options`, unless
+  // Options::read_environment is off.
+  static absl::StatusOr<std::unique_ptr<Heap>> Create(const Options& options = Options());
+  // Objects go when the last Mutator detaches; Persistents that are left read as null.
+  ~Heap();
+  Heap(const Heap&) = delete;
+  Heap& operator=(const Heap&) = delete;
+
+  // Runs a whole cycle now; the calling thread may be attached or not. Of several calls at once,
+  // one that finds a cycle begun after it was called is content with that. FailedPrecondition in a
+  // NoSafepoint scope. O(live objects); returns when garbage has been given to the free lists.
+  absl::Status Collect();
+
+  // A copy; takes a few short locks.
+  HeapStats stats() const;
+  // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
+  Options options() const;
+
+  // Raises or lowers the hard maximum. InvalidArgument outside [1 MiB, Options::reserve_bytes]. When
+  // lowered below what is in use, the heap shrinks by the next cycles.
+  absl::Status SetMaxBytes(int64_t max_bytes);
+
+  // Stops all mutators and walks everything reachable, asking every layer about every object and
+  // reference: O(live objects) in time and memory. Internal with the first fault found.
+  absl::Status Verify();
+
+  // For Ebb's own classes.
+  internal::RootTable& roots();
+  const std::shared_ptr<internal::HeapCore>& core() const { return core_; }
+
+ private:
+  explicit Heap(std::shared_ptr<internal::HeapCore> core);
+
+  const std::shared_ptr<internal::HeapCore> core_;
+};
+
+}  // namespace ebb
+
+#endif  // EBB_HEAP_HEAP_H_

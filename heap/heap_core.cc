@@ -1,0 +1,233 @@
+#include "heap/heap_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/log/log.h"
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "heap/mutator.h"
+#include "platform/clock.h"
+
+namespace ebb::internal {
+
+using platform::Bytes;
+
+namespace {
+
+constexpr int kMostWorkersByDefault = 8;
+// A worker's worklists, and the region it copies to, are worth it from here on.
+constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
+// After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
+constexpr int64_t kTicksUntilIdle = 2;
+
+Options Resolve(Options options) {
+  if (options.system == nullptr) options.system = &platform::System::Real();
+  if (options.max_bytes == 0) {
+    options.max_bytes = std::max<int64_t>(options.system->MemoryLimit().count() / 4, 1 << 20);
+  }
+  if (options.reserve_bytes == 0) options.reserve_bytes = 4 * options.max_bytes;
+  if (options.workers == 0) {
+    options.workers = std::min(options.system->ProcessorCount(), kMostWorkersByDefault);
+    const int64_t useful = options.max_bytes / kHeapBytesPerWorker;
+    options.workers = static_cast<int>(std::clamp<int64_t>(useful, 1, options.workers));
+  }
+  return options;
+}
+
+}  // namespace
+
+HeapCore::HeapCore(Options options)
+    : options_(std::move(options)),
+      system_(*options_.system),
+      safepoints_(options_.safepoint_warning),
+      roots_(RootTable::New()) {}
+
+absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
+  std::shared_ptr<HeapCore> core(new HeapCore(Resolve(std::move(options))));
+  if (absl::Status status = core->Start(); !status.ok()) {
+    core->Disown();
+    return status;
+  }
+  return core;
+}
+
+absl::Status HeapCore::Start() {
+  absl::StatusOr<std::unique_ptr<Spaces>> spaces = Spaces::Create(system_, options_);
+  if (!spaces.ok()) return spaces.status();
+  spaces_ = *std::move(spaces);
+  pool_ = std::make_unique<background::WorkerPool>(system_, options_.workers - 1, "ebb-gc");
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *pool_, options_);
+  if (options_.page_out) StartBackground();
+  LOG_IF(INFO, options_.stress.collect_every != 0)
+      << "stress_collect_every=" << options_.stress.collect_every
+      << ",stress_seed=" << options_.stress.seed;
+  return absl::OkStatus();
+}
+
+// Without a background thread a heap works, and keeps the memory it has.
+void HeapCore::StartBackground() {
+  auto thread = background::BackgroundThread::Create(system_, {.tick = options_.page_out_tick});
+  if (!thread.ok()) {
+    LOG(WARNING) << "no page-out: " << thread.status();
+    return;
+  }
+  background_ = *std::move(thread);
+  const auto count_failure = [this](const absl::Status& status) {
+    if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
+  };
+  background_->AddTask(background::Stage::kStart, "advance page-out ages",
+                       [this] { spaces_->copy().AdvancePageOutAges(); });
+  background_->AddTask(background::Stage::kEnd, "discard the oldest age", [this, count_failure] {
+    count_failure(spaces_->copy().DiscardOldest());
+    if (spaces_->copy().ticks_since_flip() == kTicksUntilIdle) {
+      count_failure(spaces_->copy().DiscardReserve());
+    }
+  });
+}
+
+HeapCore::~HeapCore() = default;
+
+void HeapCore::RunCycle(const Safepoints::Pause& pause) {
+  cycles_.fetch_add(1, std::memory_order_relaxed);
+  const int64_t begin = platform::MonotonicNanos();
+  const CycleResult result = cycle_->Run(pause);
+  const int64_t end = platform::MonotonicNanos();
+  absl::MutexLock lock(&stats_mu_);
+  ++totals_.collections;
+  totals_.pause_ns.Record(end - pause.requested_at());
+  totals_.collect_ns += end - begin;
+  totals_.allocated_bytes += result.bytes_before - totals_.live_bytes;
+  totals_.live_bytes = result.live_bytes;
+  totals_.evacuated_objects += result.trace.evacuated_objects;
+  totals_.evacuated_bytes += result.trace.evacuated_bytes;
+  totals_.retained_objects += result.trace.retained_objects;
+  totals_.worklist_overflows += result.trace.overflows;
+}
+
+void HeapCore::ReleaseGarbage() {
+  absl::Status status = spaces_->ReleaseSwept();
+  // Only what the cycle has condemned: requests to shrink, and an overdraft that was used.
+  status.Update(spaces_->copy().PageOutNow(Bytes(0)));
+  if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
+}
+
+absl::Status HeapCore::Collect(Mutator* self) {
+  const int64_t begun = cycles_.load(std::memory_order_relaxed);
+  {
+    const Safepoints::Pause pause(safepoints_, self);
+    // Two more than before this call: one of them began after it.
+    const bool another_did = cycles_.load(std::memory_order_relaxed) > begun + 1;
+    if (!another_did) RunCycle(pause);
+  }
+  ReleaseGarbage();
+  return absl::OkStatus();
+}
+
+absl::Status HeapCore::Verify(Mutator* self) {
+  const Safepoints::Pause pause(safepoints_, self);
+  return cycle_->Verify(pause);
+}
+
+// The attempt is made inside the pause, so that others cannot take what the cycle freed first; then
+// once more outside, when large objects' memory has been released.
+absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attempt) {
+  const int64_t begun = cycles_.load(std::memory_order_relaxed);
+  {
+    const Safepoints::Pause pause(safepoints_, &self);
+    if (cycles_.load(std::memory_order_relaxed) != begun) {
+      // Another thread has collected while this one waited for its own pause.
+      if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
+    }
+    RunCycle(pause);
+    if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
+  }
+  ReleaseGarbage();
+  return attempt();
+}
+
+absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attempt attempt) {
+  absl::StatusOr<uintptr_t> result = attempt();
+  if (result.ok()) return result;
+  for (int asked = 0;; ++asked) {
+    result = CollectAndRetry(self, attempt);
+    if (result.ok()) return result;
+    exhaustions_.fetch_add(1, std::memory_order_relaxed);
+    if (asked == Options::kMostExhaustionCalls || !AskHandler(bytes, asked)) {
+      return Exhausted(bytes, result.status());
+    }
+    result = attempt();
+    if (result.ok()) return result;
+  }
+}
+
+bool HeapCore::AskHandler(size_t bytes, int attempt) {
+  if (!options_.on_exhaustion) return false;
+  const HeapStats now = stats();
+  switch (options_.on_exhaustion({.requested = static_cast<int64_t>(bytes),
+                                  .live = now.live_bytes,
+                                  .heap_bytes = now.heap_bytes,
+                                  .max_bytes = now.max_bytes,
+                                  .attempt = attempt})) {
+    case ExhaustionAction::kRetry:
+      return true;
+    case ExhaustionAction::kGrow: {
+      // Room for the object in both halves, or an eighth, whichever is more.
+      const int64_t more = std::max<int64_t>(2 * static_cast<int64_t>(bytes), now.max_bytes / 8);
+      const int64_t grown = std::min(
+          now.max_bytes + RoundUp(Bytes(more), copyspace::kBlockSize).count(),
+          options_.reserve_bytes);
+      return grown > now.max_bytes && SetMaxBytes(grown).ok();
+    }
+    case ExhaustionAction::kFail:
+      return false;
+  }
+  return false;
+}
+
+absl::Status HeapCore::Exhausted(size_t bytes, const absl::Status& why) const {
+  const HeapStats now = stats();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "an object of ", Bytes(static_cast<int64_t>(bytes)), " finds no room: ",
+      Bytes(now.live_bytes), " were live after the last cycle, ", Bytes(now.heap_bytes), " of ",
+      Bytes(now.max_bytes), " are in use (a copying heap needs about twice what is live); ",
+      why.message(), "; raise Options::max_bytes (now ", now.max_bytes,
+      "; Heap::SetMaxBytes while it runs, up to Options::reserve_bytes)"));
+}
+
+absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
+  if (max_bytes < (1 << 20) || max_bytes > options_.reserve_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "SetMaxBytes: '", max_bytes, "' is not between 1048576 and Options::reserve_bytes, which is ",
+        options_.reserve_bytes));
+  }
+  copyspace::Ledger& ledger = spaces_->ledger();
+  ledger.SetLimit(Bytes(max_bytes));
+  const Bytes excess = ledger.used() - ledger.limit();
+  return excess > Bytes(0) ? spaces_->copy().Shrink(RoundUp(excess, copyspace::kBlockSize))
+                           : absl::OkStatus();
+}
+
+HeapStats HeapCore::stats() const {
+  HeapStats stats;
+  {
+    absl::MutexLock lock(&stats_mu_);
+    stats = totals_;
+  }
+  stats.time_to_safepoint_ns = safepoints_.time_to_safepoint();
+  stats.max_bytes = spaces_->ledger().limit().count();
+  stats.heap_bytes = spaces_->ledger().used().count();
+  stats.peak_heap_bytes = spaces_->ledger().peak().count();
+  stats.large_bytes = spaces_->large().object_bytes().count();
+  stats.pinned_bytes = spaces_->pinned().object_bytes().count();
+  stats.collector_bytes = cycle_->memory().count();
+  stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
+  stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
+  stats.mutators = safepoints_.mutator_count();
+  stats.persistents = roots_->slots_in_use();
+  stats.workers = 1 + pool_->helpers_started();
+  stats.worker_start_failures = pool_->start_failures();
+  return stats;
+}
+
+}  // namespace ebb::internal

@@ -1,0 +1,92 @@
+// HeapCore: what is behind a Heap. It lives until the Heap and the last Mutator are gone.
+// Design: docs/design/heap.md
+
+#ifndef EBB_HEAP_HEAP_CORE_H_
+#define EBB_HEAP_HEAP_CORE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "background/background_thread.h"
+#include "background/worker_pool.h"
+#include "heap/cycle.h"
+#include "heap/heap.h"
+#include "heap/options.h"
+#include "heap/root_table.h"
+#include "heap/safepoints.h"
+#include "heap/spaces.h"
+#include "heap/tracer.h"
+
+namespace ebb::internal {
+
+class HeapCore {
+ public:
+  // `options` are valid; defaults are not yet filled in.
+  static absl::StatusOr<std::shared_ptr<HeapCore>> Create(Options options);
+  ~HeapCore();
+  HeapCore(const HeapCore&) = delete;
+  HeapCore& operator=(const HeapCore&) = delete;
+
+  const Options& options() const { return options_; }
+  Safepoints& safepoints() { return safepoints_; }
+  Spaces& spaces() { return *spaces_; }
+  RootTable& roots() { return *roots_; }
+
+  // The Heap itself has gone.
+  void Disown() { roots_->Disown(); }
+
+  // As of Heap. `self` is the calling thread's running mutator, or null.
+  absl::Status Collect(Mutator* self);
+  absl::Status Verify(Mutator* self);
+  absl::Status SetMaxBytes(int64_t max_bytes);
+  HeapStats stats() const;
+
+  // What `attempt` returns, called again after a cycle and after asking the exhaustion handler for
+  // as long as it fails; `attempt` may be called inside a pause. `bytes` is for messages.
+  using Attempt = absl::FunctionRef<absl::StatusOr<uintptr_t>()>;
+  absl::StatusOr<uintptr_t> Allocate(Mutator& self, size_t bytes, Attempt attempt);
+
+ private:
+  explicit HeapCore(Options options);
+
+  absl::Status Start();
+  void StartBackground();
+  // One cycle, in `pause`.
+  void RunCycle(const Safepoints::Pause& pause);
+  // Gives back what the last cycle found to give back, outside of the pause.
+  void ReleaseGarbage();
+  absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
+  // True if `attempt` is to be made once more.
+  bool AskHandler(size_t bytes, int attempt);
+  absl::Status Exhausted(size_t bytes, const absl::Status& why) const;
+
+  const Options options_;
+  platform::System& system_;
+  Safepoints safepoints_;
+  RootTable* const roots_;  // owns itself: see RootTable::Disown
+  std::unique_ptr<Spaces> spaces_;
+  std::unique_ptr<background::WorkerPool> pool_;
+  std::unique_ptr<Cycle> cycle_;
+
+  // Cycles begun. Written in a pause, read by anybody. Relaxed: a count that publishes nothing;
+  // what a cycle did is published by the end of its pause.
+  std::atomic<int64_t> cycles_ = 0;
+  std::atomic<int64_t> exhaustions_ = 0;  // relaxed likewise
+  std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
+
+  mutable absl::Mutex stats_mu_;
+  HeapStats totals_ ABSL_GUARDED_BY(stats_mu_);
+
+  // Last, so that its tasks end before what they use.
+  std::unique_ptr<background::BackgroundThread> background_;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_HEAP_CORE_H_

@@ -1,0 +1,279 @@
+#include "heap/mutator.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "absl/log/check.h"
+#include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
+#include "heap/align.h"
+#include "heap/heap.h"
+#include "heap/heap_core.h"
+
+namespace ebb {
+
+using internal::HeapCore;
+
+namespace {
+
+// The calling thread's mutators, newest first, linked by next_on_thread_.
+constinit thread_local Mutator* this_threads_mutators = nullptr;
+
+std::string ThreadName() {
+  char name[32] = "";
+  pthread_getname_np(pthread_self(), name, sizeof(name));
+  return absl::StrCat("thread ", name, " (", gettid(), ")");
+}
+
+}  // namespace
+
+Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
+  suspended_ = Current(heap);
+  if (suspended_ != nullptr) suspended_->Suspend();
+  next_on_thread_ = this_threads_mutators;
+  this_threads_mutators = this;
+  const StressOptions& stress = heap_->options().stress;
+  stress_random_ = static_cast<uint64_t>(stress.seed);
+  stress_countdown_ = stress.collect_every;
+  heap_->safepoints().Attach(*this);
+  RearmFastPath();
+}
+
+Mutator::~Mutator() {
+  while (suspensions_ > 0) Resume();
+  allocator_.Close(heap_->spaces().copy());
+  heap_->safepoints().Detach(*this);
+  while (locals_ != nullptr) {
+    internal::LocalBase* local = locals_;
+    locals_ = local->previous();
+    local->Orphan();
+  }
+  Mutator** link = &this_threads_mutators;
+  while (*link != this) {
+    CHECK(*link != nullptr) << "an ebb::Mutator must be destroyed by the thread that made it";
+    if ((*link)->suspended_ == this) (*link)->suspended_ = nullptr;
+    link = &(*link)->next_on_thread_;
+  }
+  *link = next_on_thread_;
+  if (suspended_ != nullptr) suspended_->Resume();
+}
+
+Mutator* Mutator::Current(const Heap& heap) {
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (m->heap_ == heap.core() && m->suspensions_ == 0) return m;
+  }
+  return nullptr;
+}
+
+void Mutator::Suspend() {
+  ++epoch_;
+  if (suspensions_++ > 0) return;
+  allocator_.ForceSlow();
+  heap_->safepoints().Block(*this);
+}
+
+void Mutator::Resume() {
+  if (--suspensions_ > 0) return;
+  heap_->safepoints().Unblock(*this);
+  RearmFastPath();
+}
+
+void Mutator::RearmFastPath() {
+  if (heap_->options().stress.collect_every != 0) {
+    allocator_.ForceSlow();
+    return;
+  }
+  allocator_.RestoreLimit();
+  while (heap_->safepoints().requested()) {
+    heap_->safepoints().StopIfRequested(*this);
+    allocator_.RestoreLimit();
+  }
+}
+
+absl::Status Mutator::CheckMayAllocate(const char* what) const {
+  if (suspensions_ > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, " by ", thread_name_,
+                     " on a suspended Mutator: leave the Blocking scope, or use the newer Mutator "
+                     "of this thread"));
+  }
+  if (no_safepoint_scopes_ > 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        what, " by ", thread_name_, " in a NoSafepoint scope: a safepoint may not happen there"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Mutator::PassSafepoint(const char* what) {
+  if (absl::Status status = CheckMayAllocate(what); !status.ok()) return status;
+  ++epoch_;
+  if (allocator_.slow_forced()) {
+    allocator_.RestoreLimit();
+    heap_->safepoints().StopIfRequested(*this);
+  }
+  return absl::OkStatus();
+}
+
+void Mutator::SafepointSlow() {
+  if (absl::Status status = PassSafepoint("Safepoint"); !status.ok()) Throw(std::move(status));
+  RearmFastPath();
+}
+
+void Mutator::CloseAllocator() { allocator_.Close(heap_->spaces().copy()); }
+
+void Mutator::ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>&)> visit) {
+  for (internal::LocalBase* local = locals_; local != nullptr; local = local->previous()) {
+    // A Local's word is an ordinary one, its thread's alone but for pauses.
+    if (local->bits() != 0) visit(reinterpret_cast<std::atomic<uintptr_t>&>(local->bits()));
+  }
+}
+
+void Mutator::Throw(absl::Status status) {
+  if (absl::IsResourceExhausted(status)) throw HeapExhausted(std::move(status));
+  throw MisuseError(status.ToString());
+}
+
+void Mutator::StressCollect() {
+  const StressOptions& stress = heap_->options().stress;
+  if (stress.collect_every == 0 || --stress_countdown_ > 0) return;
+  // Uniform in [1, 2N - 1]: N on average, and always 1 for N = 1. SplitMix64 (Steele, Lea, Flood:
+  // Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
+  uint64_t z = stress_random_ += 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  const auto range = static_cast<uint64_t>(2 * stress.collect_every - 1);
+  stress_countdown_ = static_cast<int64_t>((z ^ (z >> 31)) % range) + 1;
+  (void)heap_->Collect(this);  // without a failure mode here: the scope checks were made
+}
+
+absl::StatusOr<uintptr_t> Mutator::AllocateWith(
+    size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt) {
+  if (absl::Status status = PassSafepoint("allocation"); !status.ok()) return status;
+  StressCollect();
+  absl::StatusOr<uintptr_t> result = heap_->Allocate(*this, object_bytes, attempt);
+  RearmFastPath();
+  return result;
+}
+
+absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t object_bytes,
+                                                bool* zeroed) {
+  if (object_bytes > static_cast<size_t>(heap_->options().large_object_bytes)) {
+    if (zeroed != nullptr) *zeroed = true;
+    return AllocateLarge(object_bytes);
+  }
+  const bool align16 = type.align16;
+  return AllocateWith(object_bytes, [&]() -> absl::StatusOr<uintptr_t> {
+    copyspace::CopySpace& space = heap_->spaces().copy();
+    allocator_.RestoreLimit();
+    uintptr_t header = internal::AllocateAligned(allocator_, object_bytes, align16);
+    if (header == 0) {
+      const size_t wanted = object_bytes + internal::AlignmentPadding(align16);
+      if (!allocator_.Refill(space, copyspace::AcquirePurpose::kMutator, wanted)) {
+        absl::Status status = space.last_failure();
+        return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
+      }
+      allocator_.RestoreLimit();
+      header = internal::AllocateAligned(allocator_, object_bytes, align16);
+    }
+    if (zeroed != nullptr) *zeroed = allocator_.known_zero();
+    return header;
+  });
+}
+
+absl::StatusOr<uintptr_t> Mutator::AllocateLarge(size_t object_bytes) {
+  return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().large(), object_bytes); });
+}
+
+absl::StatusOr<uintptr_t> Mutator::AllocatePinned(size_t object_bytes) {
+  if (object_bytes > internal::PinnedSpace::kMostObjectBytes) return AllocateLarge(object_bytes);
+  return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().pinned(), object_bytes); });
+}
+
+template <typename Space>
+absl::StatusOr<uintptr_t> Mutator::AllocateInPlace(Space& space, size_t object_bytes) {
+  internal::Spaces& spaces = heap_->spaces();
+  absl::StatusOr<uintptr_t> header = space.Allocate(object_bytes, spaces.overdraft());
+  if (header.ok()) return header;
+  // Empty blocks of the copy space may stand in the way: their memory is given back for this.
+  const platform::Bytes wanted =
+      RoundUp(internal::LargeSpace::Footprint(object_bytes), copyspace::kBlockSize);
+  if (absl::Status status = spaces.copy().PageOutNow(wanted); !status.ok()) return status;
+  return space.Allocate(object_bytes, spaces.overdraft());
+}
+
+absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t length) {
+  // Far more than any address space, and far from overflow below.
+  constexpr size_t kMostBytes = size_t{1} << 46;
+  if (length > kMostBytes / type.element_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "an array of ", length, " elements of ", type.element_bytes, " bytes is more than any heap "
+        "can hold"));
+  }
+  const size_t bytes = (type.object_bytes + length * type.element_bytes + 7) & ~size_t{7};
+  bool zeroed = false;
+  absl::StatusOr<uintptr_t> header = AllocateSlow(type, bytes, &zeroed);
+  if (!header.ok()) return header;
+  const uintptr_t payload = WriteHeader(*header, type);
+  if (!zeroed) std::memset(reinterpret_cast<void*>(payload), 0, bytes - kHeaderBytes);
+  *reinterpret_cast<uint64_t*>(payload) = length;
+  return payload;
+}
+
+absl::StatusOr<Ref<String>> Mutator::TryNewString(std::string_view text) {
+  std::string copy;
+  if (heap_->spaces().Contains(reinterpret_cast<uintptr_t>(text.data()))) {
+    copy = text;  // it may move before it is read
+    text = copy;
+  }
+  absl::StatusOr<uintptr_t> payload = AllocateArray(internal::kStringTypeInfo, text.size());
+  if (!payload.ok()) return std::move(payload).status();
+  if (!text.empty()) {
+    std::memcpy(reinterpret_cast<char*>(*payload) + sizeof(uint64_t), text.data(), text.size());
+  }
+  return Ref<String>::FromBits(*payload, internal::Stamp::Of(*this));
+}
+
+#if EBB_DEBUG_REFS
+namespace internal {
+
+Stamp Stamp::Of(const Mutator& mutator) {
+  Stamp stamp;
+  stamp.mutator_ = &mutator;
+  stamp.epoch_ = mutator.epoch();
+  return stamp;
+}
+
+Stamp Stamp::At(uintptr_t place) {
+  const Mutator* suspended = nullptr;
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (!m->heap_->spaces().Contains(place)) continue;
+    if (m->suspensions_ == 0) return Of(*m);
+    suspended = m;
+  }
+  CHECK(suspended == nullptr) << suspended->thread_name()
+                              << " touches its heap in a Blocking scope, in which it counts as "
+                                 "stopped: leave the scope first";
+  LOG(FATAL) << ThreadName() << " touches " << absl::StrCat("0x", absl::Hex(place))
+             << ", which lies in no heap that the thread is attached to: make an ebb::Mutator on "
+                "this thread first, and keep Fields in managed objects only";
+}
+
+void Stamp::Check() const {
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (m != mutator_) continue;
+    CHECK(epoch_ == m->epoch_) << "a stale ebb::Ref: its thread has passed "
+                               << m->epoch_ - epoch_
+                               << " safepoints since it was made, and the object may have moved; "
+                                  "hold it in an ebb::Local";
+    return;
+  }
+  LOG(FATAL) << ThreadName() << " uses an ebb::Ref that another thread made, or whose Mutator has "
+                                "gone: hand objects over in Fields or Persistents";
+}
+
+}  // namespace internal
+#endif  // EBB_DEBUG_REFS
+
+}  // namespace ebb

@@ -1,0 +1,301 @@
+// Mutator: a thread attached to a heap, and the door through which it allocates.
+// Design: docs/design/safepoints.md
+
+#ifndef EBB_HEAP_MUTATOR_H_
+#define EBB_HEAP_MUTATOR_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "copyspace/bump_allocator.h"
+#include "copyspace/forwarding_word.h"
+#include "heap/array.h"
+#include "heap/field.h"
+#include "heap/local.h"
+#include "heap/ref.h"
+#include "heap/type_info.h"
+
+namespace ebb {
+
+class Heap;
+class Safepoints;
+
+namespace internal {
+class Cycle;
+class HeapCore;
+}  // namespace internal
+
+// What New throws when the heap is exhausted; what() is the message of the Status that TryNew
+// returns: what was wanted, how much there is, which option raises it.
+class HeapExhausted : public std::bad_alloc {
+ public:
+  explicit HeapExhausted(absl::Status status)
+      : message_(std::make_shared<std::string>(status.ToString())) {}
+  const char* what() const noexcept override { return message_->c_str(); }
+
+ private:
+  std::shared_ptr<std::string> message_;
+};
+
+// What New throws when it is called where it must not be; TryNew returns FailedPrecondition.
+class MisuseError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+namespace internal {
+
+// How New keeps an argument over its own safepoint: references are rooted, the rest passes.
+// `A` is a reference to the argument's type.
+template <typename A, typename Value = std::remove_cvref_t<A>>
+struct Rooted {
+  A value;
+  Rooted(const Mutator&, A argument) : value(std::forward<A>(argument)) {}
+  A get() { return std::forward<A>(value); }
+};
+template <typename A, typename T>
+struct Rooted<A, Ref<T>> {
+  Local<T> value;
+  template <typename M>
+  Rooted(M& mutator, const Ref<T>& argument) : value(mutator, argument) {}
+  Ref<T> get() { return value; }
+};
+template <typename A, typename T>
+struct Rooted<A, Field<T>> {
+  Local<T> value;
+  template <typename M>
+  Rooted(M& mutator, const Field<T>& argument) : value(mutator, argument.load()) {}
+  Ref<T> get() { return value; }
+};
+
+}  // namespace internal
+
+// One per thread and heap, on the thread's stack: attaches in its constructor, detaches in its
+// destructor, at any time, also while a cycle runs (then both may wait for the end of its pause).
+// A second Mutator of the same thread on the same heap suspends the first one until it goes: the
+// first one's Locals stay roots, but it must not be used. For its own thread only.
+//
+// Keeps the heap's memory alive: a Heap destroyed while threads are attached goes with the last.
+class Mutator {
+ public:
+  explicit Mutator(Heap& heap);
+  ~Mutator();
+  Mutator(const Mutator&) = delete;
+  Mutator& operator=(const Mutator&) = delete;
+
+  // A new T, made as T{args...}; each allocation is a safepoint. Arguments that are Refs or Fields
+  // are rooted meanwhile. T's constructor must not allocate from this heap (checked in debug
+  // builds). Throws HeapExhausted when there is no memory even after a cycle and after
+  // Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint scope or when suspended.
+  template <typename T, typename... Args>
+  Ref<T> New(Args&&... args) {
+    constexpr size_t kBytes = kTypeInfo<T>.object_bytes;
+    if constexpr (!EBB_DEBUG_REFS && kBytes <= kAlwaysSmall && !kTypeInfo<T>.align16) {
+      const uintptr_t header = allocator_.TryAllocate(kBytes);
+      if (header != 0) [[likely]] {
+        return Construct<T>(header, std::forward<Args>(args)...);
+      }
+    }
+    return ValueOrThrow(NewSlow<T>(
+        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...));
+  }
+
+  // As New, but the error is a Status: ResourceExhausted or FailedPrecondition.
+  template <typename T, typename... Args>
+  absl::StatusOr<Ref<T>> TryNew(Args&&... args) {
+    return NewSlow<T>(
+        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...);
+  }
+
+  // As New, and the object never moves: its address may be known outside the heap while a root or
+  // a Field keeps it alive. Costs more than New, and memory that a cycle cannot compact.
+  template <typename T, typename... Args>
+  Ref<T> NewPinned(Args&&... args) {
+    return ValueOrThrow(NewPinnedSlow<T>(
+        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...));
+  }
+  template <typename T, typename... Args>
+  absl::StatusOr<Ref<T>> TryNewPinned(Args&&... args) {
+    return NewPinnedSlow<T>(
+        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...);
+  }
+
+  // An array of `length` value-initialised elements (zeros, null Fields). O(length).
+  template <typename E>
+  Ref<Array<E>> NewArray(size_t length) {
+    return ValueOrThrow(TryNewArray<E>(length));
+  }
+  template <typename E>
+  absl::StatusOr<Ref<Array<E>>> TryNewArray(size_t length);
+  // An array of `length` null references.
+  template <typename T>
+  Ref<RefArray<T>> NewRefArray(size_t length) {
+    return NewArray<Field<T>>(length);
+  }
+  template <typename T>
+  absl::StatusOr<Ref<RefArray<T>>> TryNewRefArray(size_t length) {
+    return TryNewArray<Field<T>>(length);
+  }
+  // An immutable string with the bytes of `text`, which may itself lie in this heap. O(length).
+  Ref<String> NewString(std::string_view text) { return ValueOrThrow(TryNewString(text)); }
+  absl::StatusOr<Ref<String>> TryNewString(std::string_view text);
+
+  // To be called in loops that do not allocate: stops here if a pause is wanted. One load and one
+  // branch if not.
+  void Safepoint() {
+    if (EBB_DEBUG_REFS || allocator_.slow_forced()) [[unlikely]] SafepointSlow();
+  }
+
+  // The calling thread's mutator on `heap` that is not suspended, or null.
+  static Mutator* Current(const Heap& heap);
+
+  // For Local.
+  internal::LocalBase** locals() { return &locals_; }
+  // For Stamp: counts the safepoints this thread has passed.
+  uint64_t epoch() const { return epoch_; }
+  // "thread NAME (TID)".
+  const std::string& thread_name() const { return thread_name_; }
+
+ private:
+  friend class Blocking;
+  friend class Heap;
+  friend class NoSafepoint;
+  friend class Safepoints;
+  friend class internal::Cycle;
+  friend class internal::Stamp;
+
+  enum class State { kRunning, kStopped, kBlocked };
+  // No large_object_bytes that can be set is less, so this need not be asked at run time.
+  static constexpr size_t kAlwaysSmall = 1 << 10;
+
+  // Writes the header and makes the object: the word must be there before any constructor runs.
+  template <typename T, typename... Args>
+  Ref<T> Construct(uintptr_t header, Args&&... args) {
+    const uintptr_t payload = WriteHeader(header, kTypeInfo<T>);
+    T* object = reinterpret_cast<T*>(payload);
+    ::new (static_cast<void*>(object)) T{std::forward<Args>(args)...};
+    return Ref<T>::FromBits(payload, internal::Stamp::Of(*this));
+  }
+  static uintptr_t WriteHeader(uintptr_t header, const TypeInfo& type) {
+    const uintptr_t payload = header + kHeaderBytes;
+    copyspace::ForwardingWord::Of(payload).Initialize(reinterpret_cast<uintptr_t>(&type));
+    return payload;
+  }
+  template <typename T, typename... RootedArgs>
+  [[gnu::noinline]] absl::StatusOr<Ref<T>> NewSlow(RootedArgs&&... args) {
+    absl::StatusOr<uintptr_t> header = AllocateSlow(kTypeInfo<T>, kTypeInfo<T>.object_bytes);
+    if (!header.ok()) return std::move(header).status();
+    return Construct<T>(*header, args.get()...);
+  }
+  template <typename T, typename... RootedArgs>
+  [[gnu::noinline]] absl::StatusOr<Ref<T>> NewPinnedSlow(RootedArgs&&... args) {
+    absl::StatusOr<uintptr_t> header = AllocatePinned(kTypeInfo<T>.object_bytes);
+    if (!header.ok()) return std::move(header).status();
+    return Construct<T>(*header, args.get()...);
+  }
+  template <typename R>
+  static R ValueOrThrow(absl::StatusOr<R> value) {
+    if (!value.ok()) [[unlikely]] Throw(std::move(value).status());
+    return *std::move(value);
+  }
+  [[noreturn]] static void Throw(absl::Status status);
+
+  // The header word's address of `object_bytes` fresh bytes of the right alignment, wherever an
+  // object of this size belongs; collects and asks the exhaustion handler as needed. The memory is
+  // not cleared, unless `zeroed` is given: then it says whether it is.
+  absl::StatusOr<uintptr_t> AllocateSlow(const TypeInfo& type, size_t object_bytes,
+                                         bool* zeroed = nullptr);
+  absl::StatusOr<uintptr_t> AllocateLarge(size_t object_bytes);
+  absl::StatusOr<uintptr_t> AllocatePinned(size_t object_bytes);
+  template <typename Space>
+  absl::StatusOr<uintptr_t> AllocateInPlace(Space& space, size_t object_bytes);
+  // A safepoint, then `attempt` for as long as the heap and the exhaustion handler let it try.
+  absl::StatusOr<uintptr_t> AllocateWith(
+      size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt);
+  // The payload of an array of `length` elements whose bytes are zero; the length is set.
+  absl::StatusOr<uintptr_t> AllocateArray(const TypeInfo& type, size_t length);
+  void StressCollect();
+
+  void SafepointSlow();
+  // What every safepoint begins with: refused where it may not happen, else stops for a pause that
+  // is wanted. `what` is for messages.
+  absl::Status PassSafepoint(const char* what);
+  absl::Status CheckMayAllocate(const char* what) const;
+  // What every safepoint ends with: the fast path may run again, unless stress wants every
+  // allocation to be slow. Stops for a pause that was asked for meanwhile.
+  void RearmFastPath();
+
+  void Suspend();
+  void Resume();
+
+  // For the collector, while this thread is stopped.
+  void CloseAllocator();
+  void ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit);
+
+  copyspace::BumpAllocator allocator_;  // at offset 0, for short instructions
+  internal::LocalBase* locals_ = nullptr;
+  uint64_t epoch_ = 1;
+  int no_safepoint_scopes_ = 0;
+  // Blocking scopes, and a nested Mutator, that this one waits for.
+  int suspensions_ = 0;
+  State state_ = State::kBlocked;  // under the lock of Safepoints
+  int64_t stress_countdown_ = 0;
+  uint64_t stress_random_ = 0;
+  std::shared_ptr<internal::HeapCore> heap_;
+  Mutator* next_on_thread_ = nullptr;
+  Mutator* suspended_ = nullptr;  // of the same thread and heap
+  std::string thread_name_;
+};
+
+// Scope in which the thread counts as stopped: system calls, locks, waiting. It must not touch the
+// heap meanwhile; allocation is refused. Its end waits for the end of a pause. Scopes may nest.
+class Blocking {
+ public:
+  explicit Blocking(Mutator& mutator) : mutator_(mutator) { mutator_.Suspend(); }
+  ~Blocking() { mutator_.Resume(); }
+  Blocking(const Blocking&) = delete;
+  Blocking& operator=(const Blocking&) = delete;
+
+ private:
+  Mutator& mutator_;
+};
+
+// Scope in which a safepoint is a checked error: Refs stay valid throughout. New throws
+// MisuseError, TryNew and Heap::Collect return FailedPrecondition. In release builds the check is
+// made where a safepoint would really happen. Scopes may nest.
+class NoSafepoint {
+ public:
+  explicit NoSafepoint(Mutator& mutator) : mutator_(mutator) { ++mutator_.no_safepoint_scopes_; }
+  ~NoSafepoint() { --mutator_.no_safepoint_scopes_; }
+  NoSafepoint(const NoSafepoint&) = delete;
+  NoSafepoint& operator=(const NoSafepoint&) = delete;
+
+ private:
+  Mutator& mutator_;
+};
+
+template <typename E>
+absl::StatusOr<Ref<Array<E>>> Mutator::TryNewArray(size_t length) {
+  absl::StatusOr<uintptr_t> payload = AllocateArray(kArrayTypeInfo<E>, length);
+  if (!payload.ok()) return std::move(payload).status();
+  auto array = Ref<Array<E>>::FromBits(*payload, internal::Stamp::Of(*this));
+  // Zero is the value of a number, a pointer or a Field; other elements are made one by one.
+  if constexpr (!std::is_trivially_default_constructible_v<E> && !internal::kIsField<E>) {
+    for (size_t i = 0; i < length; ++i) ::new (static_cast<void*>(&array->data()[i])) E{};
+  }
+  return array;
+}
+
+}  // namespace ebb
+
+#endif  // EBB_HEAP_MUTATOR_H_

@@ -1,0 +1,107 @@
+// Options: everything that a user can set on a heap, with Parse and the environment variable
+// EBB_OPTIONS setting the same names. Design: docs/design/heap.md#options
+
+#ifndef EBB_HEAP_OPTIONS_H_
+#define EBB_HEAP_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "platform/system.h"
+
+namespace ebb {
+
+// How a cycle is run.
+enum class Collector {
+  kParallel,  // inside one pause, by all workers
+};
+
+// What to do when a heap cannot satisfy an allocation even after a cycle.
+enum class ExhaustionAction {
+  kRetry,  // collect and try again (the handler has dropped something)
+  kGrow,   // raise max_bytes by what is wanted, up to reserve_bytes, and try again
+  kFail,   // TryNew returns the Status, New throws HeapExhausted
+};
+
+// What the exhaustion handler is told. All amounts are in bytes.
+struct Exhaustion {
+  int64_t requested = 0;   // by the allocation that failed
+  int64_t live = 0;        // found live by the last cycle
+  int64_t heap_bytes = 0;  // in use now, both halves of the copy space counted
+  int64_t max_bytes = 0;
+  int attempt = 0;         // 0 at the first call for this allocation
+};
+
+// Ways to make rare events common, in release builds too.
+struct StressOptions {
+  // 0: off. N: a cycle at about every Nth allocation of a mutator (1: at every one); the
+  // distances are drawn from `seed`, which is logged when the heap is made.
+  int64_t collect_every = 0;
+  int64_t seed = 1;
+  // 0: off. N: every Nth evacuation finds no memory.
+  int64_t fail_evacuation = 0;
+  // 0: the default. Else: how many entries each of a worker's worklists can hold.
+  int64_t worklist_capacity = 0;
+  // Access to what a cycle has left behind traps until the next cycle.
+  bool protect_from_space = false;
+  // What a cycle has left behind is overwritten (and poisoned under AddressSanitizer).
+  bool poison = false;
+  // Heap::Verify before and after each cycle, inside its pause; a fault stops the program.
+  bool verify = false;
+};
+
+struct Options {
+  // The hard maximum of the heap: both halves of the copy space, large and pinned objects, and the
+  // collector's own tables. 0: a quarter of the memory this process may use (cgroups included).
+  int64_t max_bytes = 0;
+  // Address space to reserve, a bound for Heap::SetMaxBytes. 0: four times max_bytes.
+  int64_t reserve_bytes = 0;
+  Collector collector = Collector::kParallel;
+  // Threads that work on a cycle, the one that asked for it included.
+  // 0: as many as there are processors, at most 8.
+  int workers = 0;
+  // Objects above this size (header included) are not moved but marked in place.
+  int64_t large_object_bytes = 8 << 10;
+
+  // Whether a background thread gives empty blocks back to the system after they have aged.
+  bool page_out = true;
+  absl::Duration page_out_tick = absl::Seconds(1);
+  platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
+
+  // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
+  // allocation. Unset: fail. It may drop roots, and must not allocate from this heap.
+  std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion;
+  static constexpr int kMostExhaustionCalls = 8;
+
+  // A thread that takes longer than this to reach a safepoint is named in the log.
+  absl::Duration safepoint_warning = absl::Seconds(2);
+
+  StressOptions stress;
+
+  // Whether Heap::Create lets the environment variable EBB_OPTIONS override these options.
+  bool read_environment = true;
+  // The operating system; a test may put a fake here. Null: the real one.
+  platform::System* system = nullptr;
+
+  // Sets what `text` names on a copy of `base`: "max_bytes=1g,workers=2,stress_collect_every=100".
+  // Sizes take k, m, g and t (powers of 1,024); switches take true and false; durations take
+  // absl's units. Errors: InvalidArgument naming the option, the value, and what is accepted.
+  static absl::StatusOr<Options> Parse(absl::string_view text, const Options& base);
+  static absl::StatusOr<Options> Parse(absl::string_view text) { return Parse(text, Options()); }
+
+  // InvalidArgument, naming the option, its value and the accepted range, if a value is out of
+  // range or two of them contradict each other.
+  absl::Status Validate() const;
+
+  // One line per option: its name, what it accepts and its value here.
+  std::string Describe() const;
+};
+
+}  // namespace ebb
+
+#endif  // EBB_HEAP_OPTIONS_H_

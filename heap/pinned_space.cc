@@ -1,0 +1,235 @@
+#include "heap/pinned_space.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace ebb::internal {
+
+using copyspace::Reference;
+using platform::AddressRange;
+using platform::Bytes;
+
+namespace {
+constexpr Bytes kChunk{PinnedSpace::kChunkBytes};
+
+// Calls f(index) for each bit that is set.
+template <typename F>
+void ForEachBit(size_t word_index, uint64_t word, F&& f) {
+  for (; word != 0; word &= word - 1) {
+    f(word_index * 64 + static_cast<size_t>(std::countr_zero(word)));
+  }
+}
+}  // namespace
+
+PinnedSpace::PinnedSpace(platform::System& system, copyspace::Ledger& ledger, AddressRange range)
+    : system_(system), ledger_(ledger), range_(range), frontier_(range.begin) {}
+
+// Classes 0.. are 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 ...
+size_t PinnedSpace::CellBytes(int size_class) {
+  if (size_class < 2) return 32 + 16 * static_cast<size_t>(size_class);
+  const int power = (size_class - 2) / 4;
+  const size_t step = (size_class - 2) % 4;
+  return (size_t{64} + 16 * step) << power;
+}
+
+int PinnedSpace::ClassOf(size_t bytes) {
+  int size_class = 0;
+  while (CellBytes(size_class) < bytes) ++size_class;
+  return size_class;
+}
+
+uintptr_t PinnedSpace::TakeCell(Chunk& chunk) {
+  for (size_t word = 0; word < kMapWords; ++word) {
+    const size_t bit = static_cast<size_t>(std::countr_one(chunk.allocated[word]));
+    const size_t index = word * 64 + bit;
+    if (bit == 64) continue;
+    if (index >= chunk.cell_count) break;
+    chunk.allocated[word] |= uint64_t{1} << bit;
+    // Relaxed: who reads the mark got the reference from this thread in an ordered way.
+    chunk.marked[word].fetch_or(uint64_t{1} << bit, std::memory_order_relaxed);
+    ++chunk.in_use;
+    return chunk.CellAt(index);
+  }
+  return 0;
+}
+
+absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes keep_free) {
+  if (!ledger_.TryDebit(kChunk, keep_free)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "pinned objects want ", kChunk, "; the heap has ", ledger_.limit() - ledger_.used(), " of ",
+        ledger_.limit(), " left"));
+  }
+  uintptr_t begin = 0;
+  if (!free_.empty()) {
+    begin = free_.back();
+    free_.pop_back();
+  } else {
+    absl::Status status;
+    if (range_.end() - frontier_ < kChunkBytes) {
+      status = absl::ResourceExhaustedError(absl::StrCat(
+          "the ", range_.size, " of address space reserved for pinned objects are used up: raise "
+          "Options::reserve_bytes"));
+    } else {
+      status = system_.Commit({frontier_, kChunk}, "pinned objects");
+    }
+    if (!status.ok()) {
+      ledger_.Credit(kChunk);
+      return status;
+    }
+    begin = std::exchange(frontier_, frontier_ + kChunkBytes);
+  }
+  // The pages are zero: fresh, or given back since.
+  Chunk* chunk = reinterpret_cast<Chunk*>(begin);
+  chunk->size_class = size_class;
+  chunk->cell_bytes = static_cast<uint32_t>(CellBytes(size_class));
+  chunk->cell_count = static_cast<uint32_t>((kChunkBytes - kFirstCell) / chunk->cell_bytes);
+  chunks_[size_class].push_back(chunk);
+  return chunk;
+}
+
+absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_free) {
+  const int size_class = ClassOf(object_bytes);
+  absl::MutexLock lock(&mu_);
+  uintptr_t cell = 0;
+  for (Chunk* chunk : chunks_[size_class]) {
+    if (chunk->in_use < chunk->cell_count) cell = TakeCell(*chunk);
+    if (cell != 0) break;
+  }
+  if (cell == 0) {
+    absl::StatusOr<Chunk*> chunk = NewChunk(size_class, keep_free);
+    if (!chunk.ok()) return chunk.status();
+    cell = TakeCell(**chunk);
+  }
+  object_bytes_ += Bytes(static_cast<int64_t>(CellBytes(size_class)));
+  std::memset(reinterpret_cast<void*>(cell), 0, CellBytes(size_class));
+  return cell;
+}
+
+bool PinnedSpace::TryMark(Reference object) {
+  Chunk& chunk = ChunkOf(object);
+  const size_t index = chunk.IndexOf(object);
+  const uint64_t bit = uint64_t{1} << (index % 64);
+  std::atomic<uint64_t>& word = chunk.marked[index / 64];
+  // Relaxed: the mark only elects who scans the object; its contents were ordered by the pause.
+  if ((word.load(std::memory_order_relaxed) & bit) != 0) return false;
+  return (word.fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
+}
+
+void PinnedSpace::ClearMarks(const copyspace::MutatorsStopped&) {
+  absl::MutexLock lock(&mu_);
+  for (auto& chunks : chunks_) {
+    for (Chunk* chunk : chunks) {
+      // Relaxed: mutators are stopped and workers have not begun.
+      for (auto& word : chunk->marked) word.store(0, std::memory_order_relaxed);
+    }
+  }
+}
+
+uint32_t PinnedSpace::FreeUnmarkedCells(Chunk& chunk) {
+  const uint32_t before = chunk.in_use;
+  chunk.in_use = 0;
+  for (size_t word = 0; word < kMapWords; ++word) {
+    // Relaxed: workers have been joined.
+    chunk.allocated[word] &= chunk.marked[word].load(std::memory_order_relaxed);
+    chunk.in_use += static_cast<uint32_t>(std::popcount(chunk.allocated[word]));
+  }
+  return before - chunk.in_use;
+}
+
+void PinnedSpace::Sweep(const copyspace::MutatorsStopped&) {
+  absl::MutexLock lock(&mu_);
+  for (auto& chunks : chunks_) {
+    for (Chunk* chunk : chunks) {
+      object_bytes_ -= Bytes(chunk->cell_bytes) * FreeUnmarkedCells(*chunk);
+      if (chunk->in_use == 0) swept_.push_back(chunk);
+    }
+    std::erase_if(chunks, [](const Chunk* chunk) { return chunk->in_use == 0; });
+  }
+}
+
+absl::Status PinnedSpace::ReleaseSwept() {
+  std::vector<Chunk*> chunks;
+  {
+    absl::MutexLock lock(&mu_);
+    chunks.swap(swept_);
+  }
+  absl::Status first_failure;
+  for (Chunk* chunk : chunks) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(chunk);
+    absl::Status status = system_.Discard({begin, kChunk}, "empty chunk of pinned objects");
+    absl::MutexLock lock(&mu_);
+    if (status.ok()) {
+      ledger_.Credit(kChunk);
+      free_.push_back(begin);
+    } else {
+      first_failure.Update(status);
+      swept_.push_back(chunk);
+    }
+  }
+  return first_failure;
+}
+
+void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
+  std::vector<Reference> marked;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& chunks : chunks_) {
+      for (const Chunk* chunk : chunks) {
+        for (size_t word = 0; word < kMapWords; ++word) {
+          // Relaxed: a mark that is set meanwhile will be scanned by its setter.
+          const uint64_t bits =
+              chunk->allocated[word] & chunk->marked[word].load(std::memory_order_relaxed);
+          ForEachBit(word, bits, [&](size_t index) { marked.push_back(chunk->CellAt(index) + 8); });
+        }
+      }
+    }
+  }
+  for (Reference object : marked) visit(object);
+}
+
+bool PinnedSpace::IsObject(Reference object) const {
+  absl::MutexLock lock(&mu_);
+  if (object < range_.begin || object >= frontier_) return false;
+  const Chunk& chunk = ChunkOf(object);
+  if (chunk.cell_bytes == 0 || object - 8 < chunk.CellAt(0)) return false;
+  const size_t index = chunk.IndexOf(object);
+  return index < chunk.cell_count && chunk.CellAt(index) + 8 == object &&
+         ((chunk.allocated[index / 64] >> (index % 64)) & 1) != 0;
+}
+
+Bytes PinnedSpace::object_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return object_bytes_;
+}
+
+absl::Status PinnedSpace::CheckInvariants() const {
+  absl::MutexLock lock(&mu_);
+  size_t chunk_count = swept_.size() + free_.size();
+  Bytes bytes;
+  for (int size_class = 0; size_class < kClasses; ++size_class) {
+    for (const Chunk* chunk : chunks_[size_class]) {
+      ++chunk_count;
+      uint32_t in_use = 0;
+      for (uint64_t word : chunk->allocated) in_use += static_cast<uint32_t>(std::popcount(word));
+      if (chunk->size_class != size_class || chunk->in_use != in_use || in_use == 0) {
+        return absl::InternalError(absl::StrCat(
+            "chunk of pinned objects at ", absl::Hex(reinterpret_cast<uintptr_t>(chunk)), ": ",
+            in_use, " cells allocated, ", chunk->in_use, " counted, size class ",
+            chunk->size_class, " on list ", size_class));
+      }
+      bytes += Bytes(chunk->cell_bytes) * in_use;
+    }
+  }
+  if (bytes != object_bytes_ || chunk_count * kChunkBytes != frontier_ - range_.begin) {
+    return absl::InternalError(absl::StrCat("pinned objects: ", bytes, " counted, ", object_bytes_,
+                                            " accounted, in ", chunk_count, " chunks of ",
+                                            (frontier_ - range_.begin) / kChunkBytes));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ebb::internal

@@ -1,0 +1,108 @@
+// PinnedSpace: small objects that must not move (their address is known outside the heap). They are
+// marked in place. Design: docs/design/heap.md#large-and-pinned-objects
+
+#ifndef EBB_HEAP_PINNED_SPACE_H_
+#define EBB_HEAP_PINNED_SPACE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "copyspace/geometry.h"
+#include "copyspace/ledger.h"
+#include "copyspace/mutators_stopped.h"
+#include "platform/address_range.h"
+#include "platform/system.h"
+
+namespace ebb::internal {
+
+// Thread-safe. Address space is cut into chunks of 64 KiB; a chunk holds cells of one size, with a
+// bit for each cell that is allocated and one for each that is marked.
+class PinnedSpace {
+ public:
+  static constexpr size_t kChunkBytes = 64 << 10;
+  // The largest object that fits, header word included.
+  static constexpr size_t kMostObjectBytes = (kChunkBytes / 2 - 1024) & ~size_t{15};
+
+  // `range` is reserved, aligned to a chunk and not yet committed; the caller owns the reservation.
+  PinnedSpace(platform::System& system, copyspace::Ledger& ledger, platform::AddressRange range);
+
+  // The address of a header word with `object_bytes` of zeros from there on, payload aligned to 16.
+  // A chunk is debited from the ledger when it is first used, keeping `keep_free` of it. The object
+  // counts as marked. O(chunks of its size) at worst. Errors as of LargeSpace::Allocate.
+  absl::StatusOr<uintptr_t> Allocate(size_t object_bytes, platform::Bytes keep_free)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool Contains(uintptr_t address) const { return range_.Contains(address); }
+  // As of LargeSpace.
+  bool TryMark(copyspace::Reference object);
+  void ClearMarks(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
+  // Cells that are not marked are free; chunks without a cell are to be released.
+  void Sweep(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
+  // Gives the pages of empty chunks back, as LargeSpace::ReleaseSwept does.
+  absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
+  void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Bytes of the cells in use.
+  platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  static constexpr size_t kFirstCell = 1024;
+  static constexpr size_t kLeastCell = 32;
+  static constexpr size_t kMapWords = (kChunkBytes - kFirstCell) / kLeastCell / 64 + 1;
+  // Cell sizes: four steps to each power of two, so at most a fifth of a cell is unused.
+  static constexpr int kClasses = 40;
+
+  struct Chunk {
+    uint32_t cell_bytes;
+    uint32_t cell_count;
+    int32_t size_class;
+    uint32_t in_use;
+    std::array<uint64_t, kMapWords> allocated;
+    std::array<std::atomic<uint64_t>, kMapWords> marked;
+
+    // A cell begins 8 bytes before a multiple of 16, so that its payload is aligned.
+    uintptr_t CellAt(size_t index) const {
+      return reinterpret_cast<uintptr_t>(this) + kFirstCell - 8 + index * cell_bytes;
+    }
+    size_t IndexOf(copyspace::Reference object) const {
+      return (object - 8 - CellAt(0)) / cell_bytes;
+    }
+  };
+  static_assert(sizeof(Chunk) <= kFirstCell - 8);
+
+  static int ClassOf(size_t bytes);
+  static size_t CellBytes(int size_class);
+  static Chunk& ChunkOf(copyspace::Reference object) {
+    return *reinterpret_cast<Chunk*>(object & ~(kChunkBytes - 1));
+  }
+  static uintptr_t TakeCell(Chunk& chunk);
+  // Returns how many there were.
+  static uint32_t FreeUnmarkedCells(Chunk& chunk);
+
+  absl::StatusOr<Chunk*> NewChunk(int size_class, platform::Bytes keep_free)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  platform::System& system_;
+  copyspace::Ledger& ledger_;
+  const platform::AddressRange range_;
+
+  mutable absl::Mutex mu_;
+  std::array<std::vector<Chunk*>, kClasses> chunks_ ABSL_GUARDED_BY(mu_);
+  std::vector<Chunk*> swept_ ABSL_GUARDED_BY(mu_);      // empty, pages not yet given back
+  std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);    // empty, pages given back
+  uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
+  platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_PINNED_SPACE_H_

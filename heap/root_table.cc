@@ -1,0 +1,98 @@
+#include "heap/root_table.h"
+
+#include "absl/log/check.h"
+
+namespace ebb::internal {
+
+RootTable& RootTable::TableOf(const RootSlot* slot) {
+  const uintptr_t chunk = reinterpret_cast<uintptr_t>(slot) & ~(kChunkBytes - 1);
+  return *reinterpret_cast<const Chunk*>(chunk)->table;
+}
+
+void RootTable::CheckHasHeap(const RootSlot* slot) {
+  CHECK(slot != nullptr) << "a default-constructed ebb::Persistent has no heap: construct it as "
+                            "Persistent<T>(heap), or assign another Persistent to it first";
+}
+
+void RootTable::AddChunk() {
+  chunks_.push_back(std::make_unique<Chunk>());
+  Chunk& chunk = *chunks_.back();
+  chunk.table = this;
+  for (RootSlot& slot : chunk.slots) {
+    // Relaxed: the free list is read under mu_ only.
+    slot.bits_.store(reinterpret_cast<uintptr_t>(free_) | RootSlot::kFree, std::memory_order_relaxed);
+    free_ = &slot;
+  }
+}
+
+RootSlot* RootTable::AcquireLocked() {
+  if (free_ == nullptr) AddChunk();
+  RootSlot* slot = free_;
+  // Relaxed: under mu_, as is every access to a slot that no Persistent owns.
+  const uintptr_t link = slot->bits_.load(std::memory_order_relaxed);
+  free_ = reinterpret_cast<RootSlot*>(link & ~RootSlot::kFree);
+  slot->bits_.store(0, std::memory_order_relaxed);
+  ++in_use_;
+  return slot;
+}
+
+RootSlot* RootTable::Acquire() {
+  absl::MutexLock lock(&mu_);
+  return AcquireLocked();
+}
+
+RootSlot* RootTable::Duplicate(RootSlot* slot) {
+  RootTable& table = TableOf(slot);
+  absl::MutexLock lock(&table.mu_);
+  RootSlot* copy = table.AcquireLocked();
+  copy->Store(slot->Load());
+  return copy;
+}
+
+void RootTable::Release(RootSlot* slot) {
+  RootTable& table = TableOf(slot);
+  bool last = false;
+  {
+    absl::MutexLock lock(&table.mu_);
+    // Relaxed: the free list is read under mu_ only.
+    slot->bits_.store(reinterpret_cast<uintptr_t>(table.free_) | RootSlot::kFree,
+                      std::memory_order_relaxed);
+    table.free_ = slot;
+    last = --table.in_use_ == 0 && table.disowned_;
+  }
+  if (last) delete &table;
+}
+
+void RootTable::Disown() {
+  bool last = false;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const std::unique_ptr<Chunk>& chunk : chunks_) {
+      for (RootSlot& slot : chunk->slots) {
+        // Relaxed: null publishes nothing.
+        if ((slot.bits_.load(std::memory_order_relaxed) & RootSlot::kFree) == 0) {
+          slot.bits_.store(0, std::memory_order_relaxed);
+        }
+      }
+    }
+    disowned_ = true;
+    last = in_use_ == 0;
+  }
+  if (last) delete this;
+}
+
+int64_t RootTable::slots_in_use() const {
+  absl::MutexLock lock(&mu_);
+  return in_use_;
+}
+
+void RootTable::Scan::VisitChunk(
+    size_t chunk, absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const {
+  for (RootSlot& slot : table_.chunks_[chunk]->slots) {
+    // Relaxed: mutators are stopped; the pause orders their stores before this.
+    const uintptr_t bits = slot.bits_.load(std::memory_order_relaxed);
+    if (bits != 0 && (bits & RootSlot::kFree) == 0) visit(slot.bits_);
+  }
+}
+
+}  // namespace ebb::internal

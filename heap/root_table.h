@@ -1,0 +1,92 @@
+// RootTable: the slots behind a heap's Persistents. Design: docs/design/safepoints.md#roots
+
+#ifndef EBB_HEAP_ROOT_TABLE_H_
+#define EBB_HEAP_ROOT_TABLE_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+
+namespace ebb::internal {
+
+// One root: a reference, 0 for null, or in a free slot a link to the next free one.
+class RootSlot {
+ public:
+  // Acquire and release as in Field: the payload is the body of the object.
+  uintptr_t Load() const { return bits_.load(std::memory_order_acquire); }
+  void Store(uintptr_t bits) { bits_.store(bits, std::memory_order_release); }
+
+ private:
+  friend class RootTable;
+  static constexpr uintptr_t kFree = 1;  // tag of a link
+
+  std::atomic<uintptr_t> bits_ = 0;
+};
+
+// Slots in aligned chunks, so that a slot finds its table by arithmetic, with a free list through
+// the unused ones. Thread-safe. The table lives until its heap and its last slot are gone.
+class RootTable {
+ public:
+  static constexpr size_t kChunkBytes = 4096;
+
+  // For the heap: Disown is its last call.
+  static RootTable* New() { return new RootTable; }
+  // Every slot reads as null from now on.
+  void Disown() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A slot that holds null. O(1).
+  RootSlot* Acquire() ABSL_LOCKS_EXCLUDED(mu_);
+  static void Release(RootSlot* slot);
+  // A new slot with the same value.
+  static RootSlot* Duplicate(RootSlot* slot);
+  // Stops the program, saying what to do, if there is no slot.
+  static void CheckHasHeap(const RootSlot* slot);
+
+  // Chunks of slots, for the collector to share out: `visit` gets the address of each slot in use
+  // that is not null, and may change it. Mutators are stopped; slots may still be acquired, copied
+  // and released by unattached threads, which wait on the lock that is held here.
+  class ABSL_SCOPED_LOCKABLE Scan {
+   public:
+    explicit Scan(RootTable& table) ABSL_EXCLUSIVE_LOCK_FUNCTION(table.mu_) : table_(table) {
+      table.mu_.Lock();
+    }
+    ~Scan() ABSL_UNLOCK_FUNCTION() { table_.mu_.Unlock(); }
+    // By any thread while the Scan lives: its maker holds the lock for all of them.
+    size_t chunk_count() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return table_.chunks_.size(); }
+    void VisitChunk(size_t chunk, absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const
+        ABSL_NO_THREAD_SAFETY_ANALYSIS;
+
+   private:
+    RootTable& table_;
+  };
+
+  int64_t slots_in_use() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct alignas(kChunkBytes) Chunk {
+    RootTable* table;
+    std::array<RootSlot, (kChunkBytes - sizeof(RootTable*)) / sizeof(RootSlot)> slots;
+  };
+  static_assert(sizeof(Chunk) == kChunkBytes);
+
+  RootTable() = default;
+  static RootTable& TableOf(const RootSlot* slot);
+  RootSlot* AcquireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AddChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  mutable absl::Mutex mu_;
+  std::vector<std::unique_ptr<Chunk>> chunks_ ABSL_GUARDED_BY(mu_);
+  RootSlot* free_ ABSL_GUARDED_BY(mu_) = nullptr;
+  int64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;
+  bool disowned_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_ROOT_TABLE_H_

@@ -1,0 +1,41 @@
+#!/bin/bash
+# Compiles each case of this folder and looks at what the compiler says.
+#
+# A case with lines `// EXPECT-ERROR: text` must be rejected with exactly one error for each of them,
+# with that text in it and nothing else: what a user reads is the mistake and its remedy. A case
+# without must compile. Usage: compile_fail_test.sh COMPILER
+set -uo pipefail
+compiler=$1
+here=heap/tests/compile_fail
+failed=0 checked=0
+
+fail() {
+  echo "FAILED: $1: $2"
+  echo "$output" | head -n 40
+  failed=$((failed + 1))
+}
+
+check() {
+  local source=$1 status expected errors
+  output=$("$compiler" -std=c++20 -fsyntax-only -fdiagnostics-color=never -DNDEBUG -I. "$source" 2>&1)
+  status=$?
+  mapfile -t expected < <(sed -n 's,^// EXPECT-ERROR: ,,p' "$source")
+  errors=$(grep -c ' error: ' <<< "$output")
+  if ((${#expected[@]} == 0)); then
+    ((status == 0)) || fail "$source" "must compile"
+    return
+  fi
+  ((status != 0)) || { fail "$source" "must not compile"; return; }
+  ((errors == ${#expected[@]})) || fail "$source" "$errors errors, not ${#expected[@]}"
+  local text
+  for text in "${expected[@]}"; do
+    grep ' error: ' <<< "$output" | grep -qF -- "$text" || fail "$source" "no error says: $text"
+  done
+}
+
+for source in "$here"/*.cc; do
+  check "$source"
+  checked=$((checked + 1))
+done
+echo "$compiler: $checked cases, $failed failures"
+((checked > 30 && failed == 0))

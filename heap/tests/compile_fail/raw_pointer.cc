@@ -1,0 +1,11 @@
+// EXPECT-ERROR: a raw pointer to a managed object
+
+#include "heap/field.h"
+#include "heap/type_info.h"
+
+struct Node {
+  ebb::Field<Node> next;
+  Node* previous;
+};
+
+const void* type = &ebb::kTypeInfo<Node>;

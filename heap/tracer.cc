@@ -1,0 +1,435 @@
+#include "heap/tracer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "copyspace/block.h"
+#include "copyspace/forwarding_word.h"
+#include "heap/align.h"
+#include "heap/region_walk.h"
+
+namespace ebb::internal {
+
+using copyspace::Block;
+using copyspace::ForwardingWord;
+using copyspace::Reference;
+
+namespace {
+
+std::atomic<uintptr_t>& Slot(uintptr_t edge) {
+  return *reinterpret_cast<std::atomic<uintptr_t>*>(edge);
+}
+
+const TypeInfo& TypeOf(Reference object) {
+  return *reinterpret_cast<const TypeInfo*>(ForwardingWord::Of(object).TypeBits());
+}
+
+// Copies `bytes` (a multiple of 8, at least 8) with few branches for small objects: the two ends are
+// copied as wholes that overlap in the middle, never reading past the object.
+inline void CopyPayload(Reference to, Reference from, size_t bytes) {
+  char* target = reinterpret_cast<char*>(to);
+  const char* source = reinterpret_cast<const char*>(from);
+  const auto copy_ends = [=]<size_t kHalf>(std::integral_constant<size_t, kHalf>) {
+    char head[kHalf], tail[kHalf];
+    std::memcpy(head, source, kHalf);
+    std::memcpy(tail, source + bytes - kHalf, kHalf);
+    std::memcpy(target, head, kHalf);
+    std::memcpy(target + bytes - kHalf, tail, kHalf);
+  };
+  if (bytes <= 16) return copy_ends(std::integral_constant<size_t, 8>());
+  if (bytes <= 32) return copy_ends(std::integral_constant<size_t, 16>());
+  if (bytes <= 64) return copy_ends(std::integral_constant<size_t, 32>());
+  std::memcpy(target, source, bytes);
+}
+
+}  // namespace
+
+Tracer::Tracer(Trace& trace, int index)
+    : trace_(trace),
+      spaces_(trace.spaces_),
+      space_(trace.spaces_.copy()),
+      index_(index),
+      stack_capacity_(trace.options_.worklist_capacity == 0
+                          ? kStackCapacity
+                          : std::min<size_t>(kStackCapacity, trace.options_.worklist_capacity)),
+      stack_(std::make_unique<Grey[]>(stack_capacity_)),
+      deque_(/*initial_capacity=*/kStackCapacity,
+             /*max_capacity=*/trace.options_.worklist_capacity == 0
+                 ? size_t{1} << 40
+                 : static_cast<size_t>(trace.options_.worklist_capacity)) {}
+
+platform::Bytes Tracer::memory() const {
+  return platform::Bytes(static_cast<int64_t>(sizeof(Tracer) + stack_capacity_ * sizeof(Grey))) +
+         deque_.memory();
+}
+
+// Forwarding.
+
+template <bool kShared>
+inline Reference Tracer::Forward(Reference reference) {
+  if (space_.InReserve(reference)) [[likely]] return Evacuate<kShared>(reference);
+  if (space_.Contains(reference)) {
+    return space_.has_retained() ? ForwardLeftover<kShared>(reference) : reference;
+  }
+  MarkInPlace(reference);
+  return reference;
+}
+
+// Objects that an earlier cycle had to leave in what is the active region now.
+template <bool kShared>
+Reference Tracer::ForwardLeftover(Reference reference) {
+  const bool leftover = Block::Of(reference).retained(copyspace::RegionIndex(reference));
+  return leftover ? Evacuate<kShared>(reference) : reference;
+}
+
+template <bool kShared>
+inline Reference Tracer::Evacuate(Reference from) {
+  ForwardingWord& word = ForwardingWord::Of(from);
+  const int parity = space_.cycle_parity();
+  ForwardingWord::Snapshot seen = kShared ? word.Load() : word.LoadPlain();
+  for (;;) {
+    if (seen.is_forwarded()) return seen.forwarded();
+    if (seen.claimable_in(parity)) [[likely]] {
+      if (!kShared || word.TryClaim(seen)) break;
+    } else if (seen.busy()) {
+      seen = word.AwaitSettled();
+    } else {
+      return from;  // retained in this cycle
+    }
+  }
+  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(seen.type());
+  const Reference to = Copy(from, type);
+  if (to == 0) [[unlikely]] {
+    space_.RetainRegionOf(from);
+    if constexpr (kShared) {
+      word.Retain(seen.type(), parity);
+    } else {
+      word.RetainPlain(seen.type(), parity);
+    }
+    NoteRetained(from, type);
+    return from;
+  }
+  if constexpr (kShared) {
+    word.Commit(to);
+  } else {
+    word.CommitPlain(to);
+  }
+  Push(to, type, from);
+  return to;
+}
+
+inline Reference Tracer::Copy(Reference from, const TypeInfo& type) {
+  const size_t bytes = type.ObjectBytes(from);
+  uintptr_t header = 0;
+  if (!type.align16 && trace_.options_.fail_evacuation == 0) [[likely]] {
+    header = allocator_.TryAllocate(bytes);
+  }
+  if (header == 0) [[unlikely]] {
+    header = AllocateSlow(type, bytes);
+    if (header == 0) return 0;
+  }
+  const Reference to = header + kHeaderBytes;
+  ForwardingWord::Of(to).Initialize(reinterpret_cast<uintptr_t>(&type));
+  CopyPayload(to, from, bytes - kHeaderBytes);
+  ++counts_.evacuated_objects;
+  counts_.evacuated_bytes += static_cast<int64_t>(bytes);
+  return to;
+}
+
+bool Tracer::FailsByOrder() {
+  const int64_t every = trace_.options_.fail_evacuation;
+  if (every == 0) return false;
+  // Relaxed: a count that publishes nothing.
+  return (trace_.evacuations_.fetch_add(1, std::memory_order_relaxed) + 1) % every == 0;
+}
+
+uintptr_t Tracer::AllocateSlow(const TypeInfo& type, size_t bytes) {
+  if (FailsByOrder()) return 0;
+  for (;;) {
+    if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {
+      return header;
+    }
+    if (!allocator_.Refill(space_, copyspace::AcquirePurpose::kEvacuation,
+                           bytes + AlignmentPadding(type.align16))) {
+      return 0;
+    }
+  }
+}
+
+void Tracer::NoteRetained(Reference object, const TypeInfo& type) {
+  ++counts_.retained_objects;
+  Push(object, type, /*original=*/0);
+}
+
+void Tracer::MarkInPlace(Reference object) {
+  if (spaces_.TryMarkInPlace(object)) Push(object, TypeOf(object), /*original=*/0);
+}
+
+template <bool kShared>
+inline void Tracer::ForwardEdge(uintptr_t edge) {
+  // Relaxed, both: mutators are stopped, one worker scans this object, and the pause's end
+  // publishes what it stored.
+  std::atomic<uintptr_t>& slot = Slot(edge);
+  const Reference old_reference = slot.load(std::memory_order_relaxed);
+  if (old_reference == 0) return;
+  const Reference reference = Forward<kShared>(old_reference);
+  if (reference != old_reference) slot.store(reference, std::memory_order_relaxed);
+}
+
+void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
+  const uintptr_t edge = reinterpret_cast<uintptr_t>(&slot);
+  // Helpers may be at work as soon as they have been recruited.
+  if (trace_.job_->recruited()) {
+    ForwardEdge<true>(edge);
+  } else {
+    ForwardEdge<false>(edge);
+  }
+}
+
+// Scanning.
+
+template <bool kShared>
+inline void Tracer::Scan(Grey grey) {
+  const TypeInfo& type = TypeOf(grey.object());
+  if (type.kind == ObjectKind::kFixed) [[likely]] {
+    ForEachReference(type, grey.object(), [this](uintptr_t edge) { ForwardEdge<kShared>(edge); });
+  } else {
+    ScanArray<kShared>(grey, type);
+  }
+}
+
+template <bool kShared>
+void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
+  const uint64_t length = TypeInfo::ArrayLength(grey.object());
+  // Chunk numbers have 16 bits, so very long arrays get longer chunks.
+  const uint64_t chunk_elements = std::max(kChunkElements, length / 65535 + 1);
+  const uint64_t begin = grey.chunk() * chunk_elements;
+  uint64_t end = std::min(length, begin + chunk_elements);
+  if (end < length) {
+    // The rest is queued first, so that another worker can have it while this one scans. Where
+    // there is no room to queue it, it is scanned here and now.
+    if (stack_size_ < stack_capacity_ || SpillStack()) {
+      stack_[stack_size_++] = Grey(grey.object(), grey.chunk() + 1);
+    } else {
+      end = length;
+    }
+  }
+  const uintptr_t elements = type.ArrayElements(grey.object());
+  for (uint64_t i = begin; i < end; ++i) {
+    ForEachReference(type, elements + i * type.element_bytes,
+                     [this](uintptr_t edge) { ForwardEdge<kShared>(edge); });
+  }
+}
+
+// Worklists.
+
+inline void Tracer::Push(Reference object, const TypeInfo& type, Reference original) {
+  if (!type.has_references()) return;
+  if (stack_size_ < stack_capacity_) [[likely]] {
+    stack_[stack_size_++] = Grey(object);
+    return;
+  }
+  PushSlow(Grey(object), original);
+}
+
+void Tracer::PushSlow(Grey grey, Reference original) {
+  if (SpillStack()) {
+    stack_[stack_size_++] = grey;
+    return;
+  }
+  ++counts_.overflows;
+  if (original == 0) {
+    // Relaxed: read when the helpers have been joined.
+    trace_.rescan_.store(true, std::memory_order_relaxed);
+    return;
+  }
+  // The original is dead, its body is this thread's alone, and its header leads to the copy.
+  *reinterpret_cast<Reference*>(original) = overflow_;
+  overflow_ = original;
+}
+
+bool Tracer::SpillStack() {
+  const size_t half = std::max<size_t>(stack_size_ / 2, 1);
+  size_t moved = 0;
+  while (moved < half && deque_.Push(stack_[moved].bits())) ++moved;
+  if (moved == 0) return false;
+  std::move(stack_.get() + moved, stack_.get() + stack_size_, stack_.get());
+  stack_size_ -= moved;
+  return true;
+}
+
+bool Tracer::PopOverflow(Grey& grey) {
+  if (overflow_ == 0) return false;
+  const Reference original = overflow_;
+  overflow_ = *reinterpret_cast<const Reference*>(original);
+  grey = Grey(ForwardingWord::Of(original).LoadPlain().forwarded());
+  return true;
+}
+
+bool Tracer::Pop(Grey& grey) {
+  if (stack_size_ > 0) {
+    grey = stack_[--stack_size_];
+    return true;
+  }
+  if (std::optional<uint64_t> bits = deque_.Take(); bits.has_value()) {
+    grey = Grey::FromBits(*bits);
+    return true;
+  }
+  return PopOverflow(grey);
+}
+
+inline void Tracer::Prefetch(Grey grey) {
+  const TypeInfo& type = TypeOf(grey.object());
+  if (type.kind != ObjectKind::kFixed) return;
+  ForEachReference(type, grey.object(), [](uintptr_t edge) {
+    // Relaxed: only a hint comes of it.
+    const Reference referent = Slot(edge).load(std::memory_order_relaxed);
+    __builtin_prefetch(reinterpret_cast<const void*>(referent - kHeaderBytes), /*rw=*/1);
+  });
+}
+
+void Tracer::ShareIfOthersAreIdle() {
+  scans_until_share_ = kShareInterval;
+  if (stack_size_ >= 2 && trace_.termination_.idle_hint() > 0 && deque_.EmptyHint()) SpillStack();
+}
+
+// Draining.
+
+template <bool kShared>
+void Tracer::DrainLocal() {
+  for (;;) {
+    Grey grey;
+    while (window_size_ < kWindow && Pop(grey)) {
+      Prefetch(grey);
+      window_[(window_begin_ + window_size_++) % kWindow] = grey;
+    }
+    if (window_size_ == 0) return;
+    grey = window_[window_begin_];
+    window_begin_ = (window_begin_ + 1) % kWindow;
+    --window_size_;
+    Scan<kShared>(grey);
+    if constexpr (kShared) {
+      if (--scans_until_share_ == 0) ShareIfOthersAreIdle();
+    } else {
+      if (++scans_alone_ >= kAlone && stack_size_ > 0 && trace_.MayRecruit()) return;
+    }
+  }
+}
+
+bool Tracer::DrainAlone() {
+  DrainLocal<false>();
+  return window_size_ == 0 && stack_size_ == 0 && overflow_ == 0 && deque_.EmptyHint();
+}
+
+void Tracer::DrainShared() {
+  for (;;) {
+    DrainLocal<true>();
+    Grey grey;
+    if (Steal(grey)) {
+      stack_[stack_size_++] = grey;
+      continue;
+    }
+    if (!trace_.termination_.AwaitWork([this] { return trace_.AnyDequeHasWork(); })) return;
+  }
+}
+
+bool Tracer::Steal(Grey& grey) {
+  const size_t count = trace_.tracers_.size();
+  for (size_t i = 1; i < count; ++i) {
+    Tracer& victim = *trace_.tracers_[(static_cast<size_t>(index_) + i) % count];
+    if (std::optional<uint64_t> bits = victim.deque_.Steal(); bits.has_value()) {
+      grey = Grey::FromBits(*bits);
+      return true;
+    }
+  }
+  return false;
+}
+
+void Tracer::Rescan(Reference object) {
+  const TypeInfo& type = TypeOf(object);
+  if (type.has_references()) Scan<false>(Grey(object));
+}
+
+TraceCounts Tracer::Finish() {
+  allocator_.Close(space_);
+  scans_alone_ = 0;
+  deque_.ResetWhenQuiescent();
+  return std::exchange(counts_, TraceCounts());
+}
+
+// The job.
+
+Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& options)
+    : spaces_(spaces), pool_(pool), options_(options) {
+  for (int i = 0; i < options.workers; ++i) tracers_.push_back(std::make_unique<Tracer>(*this, i));
+}
+
+Trace::~Trace() = default;
+
+platform::Bytes Trace::memory() const {
+  platform::Bytes sum;
+  for (const auto& tracer : tracers_) sum += tracer->memory();
+  return sum;
+}
+
+bool Trace::MayRecruit() const { return options_.workers > 1 && !job_->recruited(); }
+
+bool Trace::AnyDequeHasWork() const {
+  return std::any_of(tracers_.begin(), tracers_.end(),
+                     [](const auto& tracer) { return !tracer->deque().EmptyHint(); });
+}
+
+void Trace::ForwardRoots(Tracer& tracer, VisitRoots visit_roots) {
+  const auto forward = [&tracer](std::atomic<uintptr_t>& slot) { tracer.ForwardRoot(slot); };
+  for (;;) {
+    // Relaxed: see next_root_share_.
+    const size_t share = next_root_share_.fetch_add(1, std::memory_order_relaxed);
+    if (share >= root_shares_) break;
+    visit_roots(share, forward);
+  }
+}
+
+TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
+  root_shares_ = root_shares;
+  next_root_share_.store(0, std::memory_order_relaxed);  // before any helper starts
+  rescan_.store(false, std::memory_order_relaxed);
+  termination_.Reset(1);
+  Tracer& leader = *tracers_[0];
+  background::WorkerPool::Job job(pool_, options_.workers - 1, [&](int worker) {
+    if (!termination_.Enter()) return;
+    Tracer& tracer = *tracers_[static_cast<size_t>(worker)];
+    ForwardRoots(tracer, visit_roots);
+    tracer.DrainShared();
+  });
+  job_ = &job;
+  // A share is a mutator, or some hundred slots: many of them are worth help at once.
+  constexpr size_t kSharesAlone = 16;
+  if (root_shares > kSharesAlone) job.Recruit();
+  ForwardRoots(leader, visit_roots);
+  if (!leader.DrainAlone() && job.Recruit() == 0) leader.DrainAlone();  // no helper to be had
+  if (job.recruited() && job.Recruit() > 0) leader.DrainShared();
+  job.Join();
+  RescanInPlace(leader);
+  job_ = nullptr;
+  TraceCounts counts;
+  for (const auto& tracer : tracers_) counts += tracer->Finish();
+  return counts;
+}
+
+// Objects that were marked or retained where they are, and found no room on a worklist, are known
+// only by their marks: scan all such objects again until no overflow happens. Each round that
+// overflows has marked or retained an object for the first time, so the rounds end.
+void Trace::RescanInPlace(Tracer& tracer) {
+  // Relaxed: the helpers have been joined.
+  while (rescan_.exchange(false, std::memory_order_relaxed)) {
+    const auto rescan = [&](Reference object) {
+      tracer.Rescan(object);
+      tracer.DrainAlone();
+    };
+    spaces_.ForEachMarkedInPlace(rescan);
+    ForEachRetained(spaces_.copy(), rescan);
+  }
+}
+
+}  // namespace ebb::internal

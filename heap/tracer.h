@@ -1,0 +1,195 @@
+// Tracer: one worker's part of a cycle's trace. Trace: what the workers share.
+// Design: docs/design/tracing.md
+
+#ifndef EBB_HEAP_TRACER_H_
+#define EBB_HEAP_TRACER_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "background/chase_lev_deque.h"
+#include "background/termination.h"
+#include "background/worker_pool.h"
+#include "copyspace/bump_allocator.h"
+#include "copyspace/geometry.h"
+#include "heap/spaces.h"
+#include "heap/type_info.h"
+
+namespace ebb::internal {
+
+// An object that is copied or marked but not yet scanned, or from `chunk` on if it is an array: a
+// word of a worklist. Addresses have 48 bits.
+class Grey {
+ public:
+  Grey() = default;
+  explicit Grey(copyspace::Reference object, uint64_t chunk = 0) : bits_(object | chunk << 48) {}
+  static Grey FromBits(uint64_t bits) {
+    Grey grey;
+    grey.bits_ = bits;
+    return grey;
+  }
+  uint64_t bits() const { return bits_; }
+  copyspace::Reference object() const { return bits_ & ((uint64_t{1} << 48) - 1); }
+  uint64_t chunk() const { return bits_ >> 48; }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+class Tracer;
+
+struct TraceCounts {
+  int64_t evacuated_objects = 0;
+  int64_t evacuated_bytes = 0;
+  int64_t retained_objects = 0;  // evacuations that found no memory
+  int64_t overflows = 0;         // objects that no worklist had room for
+
+  TraceCounts& operator+=(const TraceCounts& other) {
+    evacuated_objects += other.evacuated_objects;
+    evacuated_bytes += other.evacuated_bytes;
+    retained_objects += other.retained_objects;
+    overflows += other.overflows;
+    return *this;
+  }
+};
+
+// Kept from cycle to cycle; used while mutators are stopped.
+class Trace {
+ public:
+  struct Options {
+    int workers = 1;
+    int64_t fail_evacuation = 0;    // as StressOptions
+    int64_t worklist_capacity = 0;  // as StressOptions
+  };
+  Trace(Spaces& spaces, background::WorkerPool& pool, const Options& options);
+  ~Trace();
+
+  // Forwards every root and everything reachable from them. `visit_roots(i, forward)` calls
+  // `forward(slot)` for each root of share i of `root_shares`; shares are visited by several
+  // threads. The calling thread begins alone and recruits helpers when the work is worth it.
+  using ForwardSlot = absl::FunctionRef<void(std::atomic<uintptr_t>& slot)>;
+  using VisitRoots = absl::FunctionRef<void(size_t share, ForwardSlot forward)>;
+  TraceCounts Run(size_t root_shares, VisitRoots visit_roots);
+
+  // Bytes of the worklists' memory.
+  platform::Bytes memory() const;
+
+ private:
+  friend class Tracer;
+
+  void ForwardRoots(Tracer& tracer, VisitRoots visit_roots);
+  bool MayRecruit() const;
+  bool AnyDequeHasWork() const;
+  void RescanInPlace(Tracer& tracer);
+
+  Spaces& spaces_;
+  background::WorkerPool& pool_;
+  const Options options_;
+  std::vector<std::unique_ptr<Tracer>> tracers_;
+  background::Termination termination_;
+  size_t root_shares_ = 0;
+  // Relaxed throughout: hands out shares of the roots, whose contents the pause has ordered.
+  std::atomic<size_t> next_root_share_ = 0;
+  // Set when an object without a from-space original could not be queued (see Tracer::Push).
+  // Relaxed: read when the helpers have been joined.
+  std::atomic<bool> rescan_ = false;
+  // Counts evacuations for Options::fail_evacuation only. Relaxed: nothing is published.
+  std::atomic<int64_t> evacuations_ = 0;
+  background::WorkerPool::Job* job_ = nullptr;  // of the Run in progress
+};
+
+// One worker. Grey objects go through four containers, the cheapest first: `window_`, a FIFO whose
+// entries' referents are being prefetched; `stack_`, private; `deque_`, which others steal from; and
+// when that cannot grow, a list threaded through the dead from-space originals, which needs no
+// memory at all.
+class Tracer {
+ public:
+  Tracer(Trace& trace, int index);
+
+  void ForwardRoot(std::atomic<uintptr_t>& slot);
+  // Scans until this worker finds nothing more anywhere. Alone: plain forwarding, for as long as
+  // no other thread takes part; returns false if helpers ought to be recruited now.
+  bool DrainAlone();
+  void DrainShared();
+
+  // Scans an object again that was marked or retained in place.
+  void Rescan(copyspace::Reference object);
+  // Closes the allocator and hands over the counts.
+  TraceCounts Finish();
+
+  background::ChaseLevDeque& deque() { return deque_; }
+  platform::Bytes memory() const;
+
+ private:
+  // Prefetch distance: so many grey objects are between the prefetch of their referents' headers
+  // and their scan (Cher, Hosking, Vitek: Software Prefetching for Mark-Sweep Garbage Collection,
+  // ASPLOS 2004). bench/README.md says how it was chosen.
+  static constexpr size_t kWindow = 8;
+  static constexpr size_t kStackCapacity = 4096;
+  // Elements of an array that are scanned in one go.
+  static constexpr uint64_t kChunkElements = 2048;
+  // Objects scanned alone before helpers are woken: less is done sooner than they arrive.
+  static constexpr int64_t kAlone = 1024;
+  // How often a worker looks whether others are idle, in objects scanned.
+  static constexpr uint32_t kShareInterval = 32;
+
+  template <bool kShared>
+  copyspace::Reference Forward(copyspace::Reference reference);
+  template <bool kShared>
+  copyspace::Reference Evacuate(copyspace::Reference from);
+  template <bool kShared>
+  copyspace::Reference ForwardLeftover(copyspace::Reference reference);
+  template <bool kShared>
+  void ForwardEdge(uintptr_t edge);
+  template <bool kShared>
+  void Scan(Grey grey);
+  template <bool kShared>
+  void ScanArray(Grey grey, const TypeInfo& type);
+  template <bool kShared>
+  void DrainLocal();
+
+  // A copy of the object with its header, or 0 when there is no memory for it.
+  copyspace::Reference Copy(copyspace::Reference from, const TypeInfo& type);
+  uintptr_t AllocateSlow(const TypeInfo& type, size_t bytes);
+  bool FailsByOrder();
+  void NoteRetained(copyspace::Reference object, const TypeInfo& type);
+  void MarkInPlace(copyspace::Reference object);
+
+  // Queues an object that has references. `original` is its dead from-space original, 0 if none.
+  void Push(copyspace::Reference object, const TypeInfo& type, copyspace::Reference original);
+  [[gnu::noinline]] void PushSlow(Grey grey, copyspace::Reference original);
+  bool Pop(Grey& grey);
+  bool PopOverflow(Grey& grey);
+  bool Steal(Grey& grey);
+  void Prefetch(Grey grey);
+  // Moves the older half of the stack, which holds the larger subgraphs, to the deque.
+  bool SpillStack();
+  void ShareIfOthersAreIdle();
+
+  Trace& trace_;
+  Spaces& spaces_;
+  copyspace::CopySpace& space_;
+  const int index_;
+  const size_t stack_capacity_;
+
+  copyspace::BumpAllocator allocator_;
+  std::array<Grey, kWindow> window_;
+  size_t window_begin_ = 0;
+  size_t window_size_ = 0;
+  size_t stack_size_ = 0;
+  copyspace::Reference overflow_ = 0;  // the newest original on the list; linked by payload word 0
+  uint32_t scans_until_share_ = kShareInterval;
+  int64_t scans_alone_ = 0;
+  TraceCounts counts_;
+  std::unique_ptr<Grey[]> stack_;
+  background::ChaseLevDeque deque_;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_TRACER_H_

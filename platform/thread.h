@@ -1,0 +1,43 @@
+// Thread: a thread of the operating system whose failure to start is a Status, not an exception.
+// Started through System::StartThread, so that a test can make it fail.
+// Design: docs/design/platform.md#threads
+
+#ifndef EBB_PLATFORM_THREAD_H_
+#define EBB_PLATFORM_THREAD_H_
+
+#include <pthread.h>
+
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace ebb::platform {
+
+// Thread-compatible: one owner joins and destroys it.
+class Thread {
+ public:
+  // Runs `body` on a new thread called `name` (the kernel keeps 15 characters). The new thread
+  // takes no asynchronous signals: those are for the program's own threads.
+  // ResourceExhausted when the system allows no further thread.
+  static absl::StatusOr<std::unique_ptr<Thread>> Start(absl::string_view name,
+                                                       absl::AnyInvocable<void() &&> body);
+
+  ~Thread() { Join(); }
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
+
+  // Waits until `body` has returned; at once if it was joined before. Not from the thread itself.
+  void Join();
+
+ private:
+  Thread() = default;
+
+  pthread_t handle_{};
+  bool joined_ = false;
+};
+
+}  // namespace ebb::platform
+
+#endif  // EBB_PLATFORM_THREAD_H_
