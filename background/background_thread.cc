@@ -9,12 +9,12 @@
 
 namespace ebb::background {
 
-absl::StatusOr<std::unique_ptr<BackgroundThread>> BackgroundThread::Create(
-    platform::System& system, Options options) {
+absl::StatusOr<std::unique_ptr<BackgroundThread>> BackgroundThread::Create(platform::System& system,
+                                                                           Options options) {
   if (options.tick <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the tick of a background thread is ", absl::FormatDuration(options.tick),
-                     "; it must be more than 0"));
+    return absl::InvalidArgumentError(absl::StrCat("the tick of a background thread is ",
+                                                   absl::FormatDuration(options.tick),
+                                                   "; it must be more than 0"));
   }
   auto background = absl::WrapUnique(new BackgroundThread(options));
   auto thread = system.StartThread("ebb-background", [raw = background.get()] { raw->Run(); });

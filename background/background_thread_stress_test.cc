@@ -16,8 +16,8 @@ namespace ebb::background {
 namespace {
 
 TEST(BackgroundThreadStressTest, AddRemoveTick) {
-  auto created = BackgroundThread::Create(platform::System::Real(),
-                                          {.tick = absl::Microseconds(100)});
+  auto created =
+      BackgroundThread::Create(platform::System::Real(), {.tick = absl::Microseconds(100)});
   ASSERT_TRUE(created.ok());
   BackgroundThread& background = **created;
   const Deadline deadline(absl::Seconds(1));

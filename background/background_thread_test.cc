@@ -261,8 +261,7 @@ class CountingClock : public platform::Clock {
 };
 
 TEST(BackgroundThreadRealTimeTest, TicksByItself) {
-  auto background =
-      BackgroundThread::Create(System::Real(), {.tick = absl::Milliseconds(1)});
+  auto background = BackgroundThread::Create(System::Real(), {.tick = absl::Milliseconds(1)});
   ASSERT_TRUE(background.ok());
   absl::Notification done;
   int ticks = 0;

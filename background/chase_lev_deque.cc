@@ -35,8 +35,8 @@ ChaseLevDeque::Array* ChaseLevDeque::Array::New(int64_t capacity, Array* older) 
   Array* array = new (memory) Array();
   array->capacity_ = capacity;
   array->older_ = older;
-  array->memory_with_older_ = size + (older == nullptr ? platform::Bytes()
-                                                       : older->memory_with_older());
+  array->memory_with_older_ =
+      size + (older == nullptr ? platform::Bytes() : older->memory_with_older());
   std::uninitialized_default_construct_n(array->slots(), capacity);
   return array;
 }
@@ -62,8 +62,8 @@ ChaseLevDeque::~ChaseLevDeque() {
 }
 
 bool ChaseLevDeque::MakeRoom(int64_t bottom) {
-  const int64_t top = top_.load(std::memory_order_acquire);    // (d)
-  Array* array = array_.load(std::memory_order_relaxed);  // (f)
+  const int64_t top = top_.load(std::memory_order_acquire);  // (d)
+  Array* array = array_.load(std::memory_order_relaxed);     // (f)
   push_limit_ = top + array->capacity();
   if (bottom < push_limit_) return true;
   if (array->capacity() >= max_capacity_) return false;

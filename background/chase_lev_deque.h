@@ -48,8 +48,9 @@ namespace ebb::background {
 //      thief's load of top_, the thief's load of bottom_. The last must see b or a later store,
 //      so it found no element b, or one that was pushed anew. Contradiction.
 //  (c) The swaps on top_ are seq_cst as in the paper. Which of two swaps gets an element needs no
-//      order at all; the release half pairs with (d). S orders the loads of (b) without them; acq_rel
-//      would do under C++20, but costs the same on x86 and AArch64, and C++11 needs the paper's.
+//      order at all; the release half pairs with (d). S orders the loads of (b) without them;
+//      acq_rel would do under C++20, but costs the same on x86 and AArch64, and C++11 needs the
+//      paper's.
 //  (d) MakeRoom loads top_ with acquire: it pairs with the release in the swap of a successful
 //      Steal, whose read of the slot therefore happens before Push overwrites that slot. A thief
 //      that reads a slot overwritten since loses its swap: top_ has moved on, and never returns.

@@ -35,8 +35,8 @@ bool Termination::ChangeWhileActive(uint64_t change) {
   uint64_t state = state_.load(std::memory_order_acquire);
   do {
     if (active(state) == 0) return false;
-    // Relaxed on success: publishes nothing.
-  } while (!state_.compare_exchange_weak(state, state + change, std::memory_order_relaxed,
+    // Success needs no order; it is acquire because gcc 12 refuses a failure order above it.
+  } while (!state_.compare_exchange_weak(state, state + change, std::memory_order_acquire,
                                          std::memory_order_acquire));
   return true;
 }

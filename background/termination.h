@@ -36,7 +36,7 @@ namespace ebb::background {
 //
 // Orders. Going idle is a release, seeing active == 0 an acquire, and all changes of the word but
 // Reset's are read-modify-writes, which carry every earlier release on: a worker told that all is
-// done sees everything that every worker did. Becoming active and entering are relaxed: they
+// done sees everything that every worker did. Becoming active and entering need no order: they
 // publish nothing, and what a worker then takes was published by the container it takes it from.
 //
 // All operations but Reset are thread-safe. All but AwaitWork are O(1).

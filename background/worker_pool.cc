@@ -90,9 +90,11 @@ void WorkerPool::AwaitHelpers() {
 }
 
 WorkerPool::Job::Job(WorkerPool& pool, int helpers, absl::FunctionRef<void(int worker)> work)
-    : pool_(pool),
-      helpers_(std::min(helpers, static_cast<int>(pool.helpers_.size()))),
-      work_(work) {
+    : pool_(pool), helpers_(helpers), work_(work) {
+  TakeHold();
+}
+
+void WorkerPool::Job::TakeHold() {
   absl::MutexLock lock(&pool_.mutex_);
   if (pool_.holder_ == nullptr) pool_.holder_ = this;
 }
@@ -104,7 +106,8 @@ int WorkerPool::Job::RecruitSlow() {
   if (recruited >= 0) return recruited;
   recruited = 0;
   if (pool_.holder_ == this) {
-    while (recruited < helpers_ && pool_.Employ(recruited + 1, *this)) ++recruited;
+    const int most = std::min(helpers_, static_cast<int>(pool_.helpers_.size()));
+    while (recruited < most && pool_.Employ(recruited + 1, *this)) ++recruited;
   }
   recruited_.store(recruited, std::memory_order_relaxed);
   return recruited;

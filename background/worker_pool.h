@@ -6,12 +6,16 @@
 #define EBB_BACKGROUND_WORKER_POOL_H_
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -41,22 +45,45 @@ class WorkerPool {
   // A piece of work that up to `helpers` threads of the pool do, together with the caller, who
   // counts as worker 0 and does his part himself, whatever that is:
   //
-  //   WorkerPool::Job job(pool, 3, [&](int worker) { trace(worker); });
-  //   trace(0);     // calls job.Recruit() when it finds enough to share
+  //   WorkerPool::Job job(pool, 3, [this](int worker) { Trace(worker); });
+  //   Trace(0);  // calls job.Recruit() when it finds enough to share
   //   job.Join();
   //
   // A job holds the pool from its construction until Join. One that is constructed while another
   // holds the pool gets no helpers (its Recruit returns 0), rather than wait: its owner can always
-  // do the work alone. A job that is never recruited costs two uncontended locks.
+  // do the work alone. A job that is never recruited costs three uncontended locks.
   //
   // Order: what happened before Recruit was called (by the thread that was first to call it), and
   // before the constructor, happens before `work` on every helper, and the end of every `work`
   // happens before Join returns.
   class Job {
+    template <typename Function>
+    static constexpr bool kTemporary =
+        std::is_class_v<Function> && !std::is_same_v<Function, absl::FunctionRef<void(int worker)>>;
+    // What absl::AnyInvocable stores in place.
+    template <typename Function>
+    static constexpr bool kSmall =
+        sizeof(Function) <= 2 * sizeof(void*) && alignof(Function) <= alignof(std::max_align_t) &&
+        std::is_nothrow_move_constructible_v<Function>;
+
    public:
-    // `work`, and what it refers to, outlives the job. `work(i)` runs at most once for each i in
-    // [1, helpers].
+    // `work(i)` runs at most once for each i in [1, helpers]. `work`, and what it refers to,
+    // outlives the job.
     Job(WorkerPool& pool, int helpers, absl::FunctionRef<void(int worker)> work);
+
+    // As above, for a lambda written in place: it is moved into the job, without an allocation.
+    template <typename Function>
+      requires kTemporary<Function> && kSmall<Function>
+    Job(WorkerPool& pool, int helpers, Function&& work)
+        : pool_(pool), helpers_(helpers), owned_(std::move(work)), work_(owned_) {
+      TakeHold();
+    }
+    // A large one would need an allocation, in the middle of a collection: give it a name, or let
+    // it capture less.
+    template <typename Function>
+      requires kTemporary<Function> && (!kSmall<Function>)
+    Job(WorkerPool& pool, int helpers, Function&& work) = delete;
+
     ~Job() { Join(); }
     Job(const Job&) = delete;
     Job& operator=(const Job&) = delete;
@@ -82,10 +109,13 @@ class WorkerPool {
    private:
     friend class WorkerPool;
 
+    // The last step of construction.
+    void TakeHold();
     int RecruitSlow();
 
     WorkerPool& pool_;
     const int helpers_;
+    const absl::AnyInvocable<void(int worker) const> owned_;  // null if `work` is the caller's
     const absl::FunctionRef<void(int worker)> work_;
     // Number of helpers, or -1 while nobody called Recruit. Relaxed everywhere: it publishes
     // nothing but itself; the helpers get the job by way of their Parkers. Written under mutex_.

@@ -27,18 +27,20 @@ double Percentile(std::vector<int64_t>& values, int percent) {
 void BM_Recruit(benchmark::State& state) {
   const int helpers = static_cast<int>(state.range(0));
   WorkerPool pool(platform::System::Real(), helpers, "bench");
-  { WorkerPool::Job(pool, helpers, [](int) {}).Recruit(); }  // starts the threads
+  auto nothing = [](int) {};
+  WorkerPool::Job(pool, helpers, nothing).Recruit();  // starts the threads
   std::vector<int64_t> latencies;
   std::vector<int64_t> recruits;
   for (auto _ : state) {
     absl::SleepFor(absl::Milliseconds(2));
     std::atomic<int64_t> last{0};
-    WorkerPool::Job job(pool, helpers, [&last](int) {
+    auto work = [&last](int) {
       const int64_t now = platform::MonotonicNanos();
       int64_t seen = last.load(std::memory_order_relaxed);
       while (seen < now && !last.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
       }
-    });
+    };
+    WorkerPool::Job job(pool, helpers, work);
     const int64_t start = platform::MonotonicNanos();
     job.Recruit();
     recruits.push_back(platform::MonotonicNanos() - start);
@@ -56,7 +58,8 @@ BENCHMARK(BM_Recruit)->Arg(1)->Arg(3)->Iterations(1000)->UseManualTime();
 void BM_JobWithoutHelpers(benchmark::State& state) {
   WorkerPool pool(platform::System::Real(), 3, "bench");
   for (auto _ : state) {
-    WorkerPool::Job job(pool, 3, [](int) {});
+    auto work = [](int) {};
+    WorkerPool::Job job(pool, 3, work);
     benchmark::DoNotOptimize(job.recruited());
   }
 }

@@ -21,10 +21,11 @@ int RunJob(WorkerPool& pool, int helpers) {
   // Ordinary variables, each written by one worker.
   int worked[1 + kMaxHelpers] = {};
   WorkerPool::Job* shared = nullptr;
-  WorkerPool::Job job(pool, helpers, [&](int worker) {
+  auto work = [&](int worker) {
     ++worked[worker];
     EXPECT_TRUE(shared->recruited());
-  });
+  };
+  WorkerPool::Job job(pool, helpers, work);
   shared = &job;
   const int recruited = job.Recruit();
   EXPECT_LE(recruited, helpers);

@@ -5,9 +5,11 @@
 #include <memory>
 #include <set>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/barrier.h"
 #include "absl/synchronization/mutex.h"
@@ -21,6 +23,20 @@ namespace {
 
 using platform::Call;
 using platform::FakeSystem;
+
+// A function object that has a name is referred to; a temporary is moved into the job if it is
+// small, and else refused at compile time.
+constexpr auto kSmall = [](int) {};
+using Small = std::remove_const_t<decltype(kSmall)>;
+struct Large {
+  void operator()(int) const {}
+  void* captures[3];
+};
+template <typename Work>
+constexpr bool kIsWork = std::is_constructible_v<WorkerPool::Job, WorkerPool&, int, Work>;
+static_assert(kIsWork<Small&> && kIsWork<const Small&> && kIsWork<Small>);
+static_assert(kIsWork<Large&> && kIsWork<const Large&> && !kIsWork<Large>);
+static_assert(kIsWork<void (*)(int)> && kIsWork<absl::FunctionRef<void(int)>>);
 
 // Remembers who worked.
 class Roll {
@@ -49,7 +65,8 @@ TEST(WorkerPoolTest, StartsNoThreadUntilRecruiting) {
   FakeSystem system;
   WorkerPool pool(system, 3, "test");
   {
-    WorkerPool::Job job(pool, 3, [](int) { ADD_FAILURE() << "never recruited"; });
+    auto work = [](int) { ADD_FAILURE() << "never recruited"; };
+    WorkerPool::Job job(pool, 3, work);
     EXPECT_FALSE(job.recruited());
   }
   EXPECT_EQ(pool.helpers_started(), 0);
@@ -62,7 +79,8 @@ TEST(WorkerPoolTest, EachHelperWorksOnceOnAThreadOfItsOwn) {
   FakeSystem system;
   WorkerPool pool(system, 3, "test");
   Roll roll;
-  WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job job(pool, 3, work);
   EXPECT_EQ(job.Recruit(), 3);
   EXPECT_TRUE(job.recruited());
   EXPECT_EQ(job.Recruit(), 3);
@@ -70,6 +88,17 @@ TEST(WorkerPoolTest, EachHelperWorksOnceOnAThreadOfItsOwn) {
   EXPECT_EQ(roll.workers(), (std::set<int>{1, 2, 3}));
   EXPECT_EQ(roll.threads(), 3u);
   EXPECT_EQ(pool.helpers_started(), 3);
+}
+
+// AddressSanitizer and ThreadSanitizer complain if the job refers to the temporary.
+TEST(WorkerPoolTest, ALambdaWrittenInPlaceLivesAsLongAsTheJob) {
+  WorkerPool pool(platform::System::Real(), 3, "test");
+  std::atomic<int> sum{0};
+  int offset = 10;
+  WorkerPool::Job job(pool, 3, [&sum, &offset](int worker) { sum += offset + worker; });
+  job.Recruit();
+  job.Join();
+  EXPECT_EQ(sum, 36);
 }
 
 TEST(WorkerPoolTest, HelpersWorkAtTheSameTimeAsTheCaller) {
@@ -88,7 +117,8 @@ TEST(WorkerPoolTest, ThreadsAreUsedAgain) {
   WorkerPool pool(system, 2, "test");
   for (int i = 0; i < 100; ++i) {
     Roll roll;
-    WorkerPool::Job job(pool, 2, [&](int worker) { roll.Call(worker); });
+    auto work = [&](int worker) { roll.Call(worker); };
+    WorkerPool::Job job(pool, 2, work);
     EXPECT_EQ(job.Recruit(), 2);
     job.Join();
     EXPECT_EQ(roll.workers(), (std::set<int>{1, 2}));
@@ -100,7 +130,8 @@ TEST(WorkerPoolTest, AJobMayWantFewerHelpersThanThereAre) {
   WorkerPool pool(platform::System::Real(), 3, "test");
   for (int helpers : {1, 3, 0, 2, -1, 1}) {
     Roll roll;
-    WorkerPool::Job job(pool, helpers, [&](int worker) { roll.Call(worker); });
+    auto work = [&](int worker) { roll.Call(worker); };
+    WorkerPool::Job job(pool, helpers, work);
     EXPECT_EQ(job.Recruit(), std::max(helpers, 0));
     EXPECT_TRUE(job.recruited());
     job.Join();
@@ -111,7 +142,8 @@ TEST(WorkerPoolTest, AJobMayWantFewerHelpersThanThereAre) {
 TEST(WorkerPoolTest, NeverStartsMoreThanItsMaximum) {
   WorkerPool pool(platform::System::Real(), 1, "test");
   Roll roll;
-  WorkerPool::Job job(pool, 7, [&](int worker) { roll.Call(worker); });
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job job(pool, 7, work);
   EXPECT_EQ(job.Recruit(), 1);
   job.Join();
   EXPECT_EQ(roll.workers(), (std::set<int>{1}));
@@ -120,7 +152,8 @@ TEST(WorkerPoolTest, NeverStartsMoreThanItsMaximum) {
 TEST(WorkerPoolTest, APoolWithoutHelpersIsAllowed) {
   for (int max : {0, -3}) {
     WorkerPool pool(platform::System::Real(), max, "test");
-    WorkerPool::Job job(pool, 2, [](int) { ADD_FAILURE(); });
+    auto work = [](int) { ADD_FAILURE(); };
+    WorkerPool::Job job(pool, 2, work);
     EXPECT_EQ(job.Recruit(), 0);
   }
 }
@@ -131,7 +164,8 @@ TEST(WorkerPoolTest, OrdersWhatHappensBeforeAndAfter) {
   int before = 0;
   std::vector<int> results(4);
   for (int round = 1; round <= 50; ++round) {
-    WorkerPool::Job job(pool, 3, [&](int worker) { results[worker] = before + worker; });
+    auto work = [&](int worker) { results[worker] = before + worker; };
+    WorkerPool::Job job(pool, 3, work);
     before = round;
     job.Recruit();
     job.Join();
@@ -146,11 +180,12 @@ TEST(WorkerPoolTest, TheDestructorOfAJobJoins) {
   int done = 0;
   std::thread other;
   {
-    WorkerPool::Job job(pool, 1, [&](int) {
+    auto work = [&](int) {
       started.Notify();
       go_on.WaitForNotification();
       ++done;
-    });
+    };
+    WorkerPool::Job job(pool, 1, work);
     ASSERT_EQ(job.Recruit(), 1);
     other = std::thread([&] {
       started.WaitForNotification();
@@ -165,7 +200,8 @@ TEST(WorkerPoolTest, AnyParticipantMayRecruit) {
   WorkerPool pool(platform::System::Real(), 3, "test");
   std::atomic<int> sum{0};
   WorkerPool::Job* shared = nullptr;
-  WorkerPool::Job job(pool, 3, [&](int) { sum += shared->Recruit(); });
+  auto work = [&](int) { sum += shared->Recruit(); };
+  WorkerPool::Job job(pool, 3, work);
   shared = &job;
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) threads.emplace_back([&] { EXPECT_EQ(job.Recruit(), 3); });
@@ -177,9 +213,11 @@ TEST(WorkerPoolTest, AnyParticipantMayRecruit) {
 TEST(WorkerPoolTest, ASecondJobGetsNoHelpersAndDoesNotWait) {
   WorkerPool pool(platform::System::Real(), 2, "test");
   Roll first_roll;
-  WorkerPool::Job first(pool, 2, [&](int worker) { first_roll.Call(worker); });
+  auto first_work = [&](int worker) { first_roll.Call(worker); };
+  WorkerPool::Job first(pool, 2, first_work);
   {
-    WorkerPool::Job second(pool, 2, [](int) { ADD_FAILURE(); });
+    auto second_work = [](int) { ADD_FAILURE(); };
+    WorkerPool::Job second(pool, 2, second_work);
     EXPECT_EQ(second.Recruit(), 0);
     EXPECT_TRUE(second.recruited());
     second.Join();
@@ -190,13 +228,15 @@ TEST(WorkerPoolTest, ASecondJobGetsNoHelpersAndDoesNotWait) {
   EXPECT_EQ(first_roll.workers(), (std::set<int>{1, 2}));
   // Join, not destruction, lets go of the pool.
   Roll third_roll;
-  WorkerPool::Job third(pool, 2, [&](int worker) { third_roll.Call(worker); });
+  auto third_work = [&](int worker) { third_roll.Call(worker); };
+  WorkerPool::Job third(pool, 2, third_work);
   EXPECT_EQ(third.Recruit(), 2);
 }
 
 TEST(WorkerPoolTest, RecruitAfterJoinRecruitsNobody) {
   WorkerPool pool(platform::System::Real(), 2, "test");
-  WorkerPool::Job job(pool, 2, [](int) { ADD_FAILURE(); });
+  auto work = [](int) { ADD_FAILURE(); };
+  WorkerPool::Job job(pool, 2, work);
   job.Join();
   EXPECT_FALSE(job.recruited());
   EXPECT_EQ(job.Recruit(), 0);
@@ -209,7 +249,8 @@ TEST(WorkerPoolTest, AThreadThatCannotBeStartedMeansFewerHelpers) {
   system.FailOn(Call::kStartThread, 2);
   {
     Roll roll;
-    WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+    auto work = [&](int worker) { roll.Call(worker); };
+    WorkerPool::Job job(pool, 3, work);
     EXPECT_EQ(job.Recruit(), 1);
     job.Join();
     EXPECT_EQ(roll.workers(), (std::set<int>{1}));
@@ -219,7 +260,8 @@ TEST(WorkerPoolTest, AThreadThatCannotBeStartedMeansFewerHelpers) {
   EXPECT_EQ(pool.last_start_failure().code(), absl::StatusCode::kResourceExhausted);
   // The next job tries again.
   Roll roll;
-  WorkerPool::Job job(pool, 3, [&](int worker) { roll.Call(worker); });
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job job(pool, 3, work);
   EXPECT_EQ(job.Recruit(), 3);
   job.Join();
   EXPECT_EQ(roll.workers(), (std::set<int>{1, 2, 3}));
@@ -232,7 +274,8 @@ TEST(WorkerPoolTest, WorksWithoutAnyThread) {
   system.FailEvery(Call::kStartThread, 1);
   WorkerPool pool(system, 3, "test");
   for (int i = 1; i <= 3; ++i) {
-    WorkerPool::Job job(pool, 3, [](int) { ADD_FAILURE(); });
+    auto work = [](int) { ADD_FAILURE(); };
+    WorkerPool::Job job(pool, 3, work);
     EXPECT_EQ(job.Recruit(), 0);
     EXPECT_EQ(pool.start_failures(), i);
   }
@@ -243,7 +286,8 @@ TEST(WorkerPoolDeathTest, DestroyedUnderAJob) {
   EXPECT_DEATH(
       {
         auto pool = std::make_unique<WorkerPool>(platform::System::Real(), 0, "test");
-        WorkerPool::Job job(*pool, 0, [](int) {});
+        auto work = [](int) {};
+        WorkerPool::Job job(*pool, 0, work);
         pool.reset();
       },
       "a WorkerPool is destroyed while a Job holds it");

@@ -24,7 +24,7 @@ struct Sizes {
   int idle_ms;
 };
 constexpr Sizes kFull = {.turns = 4, .trees = 100'000, .idle_ms = 5000};
-constexpr Sizes kSmoke = {.turns = 1, .trees = 2'000, .idle_ms = 100};
+constexpr Sizes kSmoke = {.turns = 1, .trees = 1'000, .idle_ms = 100};
 
 // "Not measurable", as a number: a thousandth of one processor.
 constexpr double kAllowedIdleShare = 0.001;

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -109,9 +111,11 @@ std::string Aligned(const std::vector<std::vector<std::string>>& lines) {
   return out;
 }
 
-std::string Settings(const Comparison& comparison) {
+// "ebb/parallel / boehm, threads 1, heap 3x".
+std::string Sides(const Comparison& comparison) {
   const RunSpec& subject = comparison.subject;
-  std::string text = absl::StrCat("threads ", subject.threads);
+  std::string text = absl::StrFormat("%s / %s, threads %d", subject.Label(),
+                                     comparison.PeerLabel(), subject.threads);
   if (comparison.peer.has_value() && comparison.peer->threads != subject.threads) {
     absl::StrAppend(&text, " against ", comparison.peer->threads);
   }
@@ -121,6 +125,14 @@ std::string Settings(const Comparison& comparison) {
     absl::StrAppend(&text, " against ", comparison.peer->workers);
   }
   return text;
+}
+
+// "0.720 (0.701 to 0.755, 5 rounds)".
+std::string Spread(const Ratio& ratio) {
+  if (ratio.values.empty()) return "not measured";
+  if (ratio.values.size() == 1) return absl::StrFormat("%.3f", ratio.median());
+  return absl::StrFormat("%.3f (%.3f to %.3f, %d rounds)", ratio.median(), ratio.min(),
+                         ratio.max(), ratio.values.size());
 }
 
 }  // namespace
@@ -186,20 +198,27 @@ std::string ResultTable(const Workload& workload, const Results& results) {
   return out;
 }
 
-std::string RatioText(const Comparison& comparison, const Ratio& ratio) {
-  std::string out = absl::StrFormat("  %s: %s / %s, %s: ", comparison.of,
-                                    comparison.subject.Label(), comparison.PeerLabel(),
-                                    Settings(comparison));
-  if (ratio.values.empty()) {
-    absl::StrAppend(&out, "not measured");
-  } else {
-    absl::StrAppendFormat(&out, "%.3f (%.3f to %.3f, %d round%s)", ratio.median(), ratio.min(),
-                          ratio.max(), ratio.values.size(), ratio.values.size() == 1 ? "" : "s");
-  }
-  if (comparison.bar.has_value()) {
-    absl::StrAppendFormat(&out, "  bar %.3g: %s%s", *comparison.bar,
+std::string RatioTable(const std::vector<Comparison>& comparisons, const Results& results) {
+  std::string out;
+  for (const Comparison& comparison : comparisons) {
+    if (!comparison.bar.has_value()) continue;
+    const Ratio ratio = comparison.Compute(results);
+    absl::StrAppendFormat(&out, "  %s: %s %s  bar %.3g: %s%s\n", Sides(comparison), comparison.of,
+                          Spread(ratio), *comparison.bar,
                           Holds(comparison, ratio) ? "holds" : "DOES NOT HOLD",
                           SpreadCrossesBar(comparison, ratio) ? ", spread crosses it" : "");
+  }
+  std::vector<std::pair<std::string, std::vector<std::string>>> lines;  // sides, fields
+  for (const Comparison& comparison : comparisons) {
+    if (comparison.bar.has_value()) continue;
+    const std::string sides = Sides(comparison);
+    auto line = absl::c_find_if(lines, [&](const auto& other) { return other.first == sides; });
+    if (line == lines.end()) line = lines.insert(line, {sides, {}});
+    line->second.push_back(
+        absl::StrCat(comparison.of, " ", Spread(comparison.Compute(results))));
+  }
+  for (const auto& [sides, fields] : lines) {
+    absl::StrAppend(&out, "  ", sides, ": ", absl::StrJoin(fields, ", "), "\n");
   }
   return out;
 }

@@ -47,8 +47,9 @@ class Progress {
 // workload's own fields.
 std::string ResultTable(const Workload& workload, const Results& results);
 
-// One line: "wall_s ebb/parallel / boehm, threads 1, heap 3x: 0.72 (0.70 to 0.75, 5 rounds) ...".
-std::string RatioText(const Comparison& comparison, const Ratio& ratio);
+// What the comparisons gave: a line for each that has a bar, then one for each pair of sides with
+// all the fields that are compared.
+std::string RatioTable(const std::vector<Comparison>& comparisons, const Results& results);
 
 }  // namespace ebb::bench
 

@@ -100,10 +100,10 @@ void Session::RunRounds(int rounds, Results& results) {
 }
 
 void Session::ReportRatios(const std::vector<Comparison>& comparisons, const Results& results) {
+  absl::PrintF("%s", RatioTable(comparisons, results));
   for (const Comparison& comparison : comparisons) {
     const Ratio ratio = comparison.Compute(results);
     json_.Write(RatioLine(comparison, ratio));
-    absl::PrintF("%s\n", RatioText(comparison, ratio));
     if (comparison.bar.has_value() && !Holds(comparison, ratio)) bar_failed_ = true;
   }
 }

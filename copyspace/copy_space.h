@@ -164,8 +164,8 @@ class CopySpace {
   // What Shrink was asked for and has not yet found blocks for.
   Bytes bytes_to_page_out() const ABSL_LOCKS_EXCLUDED(lock_);
 
-  // The background tick's first task for this space: what is empty since the tick before grows
-  // older. Between cycles an empty block enters the youngest age.
+  // The background tick's first task for this space: what is still empty grows older. What a cycle
+  // frees is in the youngest age at once, so it is given back in the second tick after that.
   void AdvancePageOutAges() ABSL_LOCKS_EXCLUDED(lock_);
   // The tick's last: gives the pages of condemned blocks and of the oldest in-core age back.
   absl::Status DiscardOldest() ABSL_LOCKS_EXCLUDED(lock_);

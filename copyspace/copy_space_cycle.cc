@@ -21,8 +21,8 @@ void CopySpace::Flip(const MutatorsStopped&) {
   reserve_bit_ ^= kRegionBit;
   parity_ ^= 1;
 
-  // The walk below gives them back by address, the lowest on top, above what was empty all along:
-  // evacuation fills runs of neighbours, and what is not needed gathers at the high end.
+  // The walk below gives them back by address, the lowest on top: evacuation and then mutators fill
+  // runs of neighbours, and what is not needed gathers at the high end.
   full_.Drain();
   partly_full_ = BlockStack();
   for (int64_t i = frontier_.taken() - 1; i >= 0; --i) {
@@ -55,6 +55,7 @@ void CopySpace::FinishCycle(const MutatorsStopped&) {
   BlockStack ordinary =
       retained_.RemoveIf([](const Block& block) { return !block.any_retained(); });
   while (Block* block = ordinary.Pop()) empty_.Push(*block, BlockList::kEmpty);
+  page_out_.Admit(std::move(empty_));
   CountUsage();
   in_cycle_ = false;
   Condemn(/*restore_overdraft=*/true);

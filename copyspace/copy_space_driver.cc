@@ -23,7 +23,7 @@ absl::Status Wrong(absl::string_view what, uintptr_t address) {
 }  // namespace
 
 CopySpaceDriver::CopySpaceDriver(Bytes limit, const CopySpace::Options& options)
-    : options_(options), space_(limit, options) {}
+    : options_(options), space_(limit, options, /*slabs=*/1) {}
 
 CopySpaceDriver::~CopySpaceDriver() { CloseAll(); }
 

@@ -95,13 +95,33 @@ TEST(CopySpaceFailure, FailedShrinkStaysCondemned) {
 
 TEST(CopySpaceFailure, FailedProtectionLeavesTheReserveAccessible) {
   SpaceForTest space(platform::MiB(1));
-  Block* block = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16));
-  space->ReturnBlock(block, 64 << 10);
-  space.system().FailOn(Call::kProtect, 1);
-  EXPECT_FALSE(space->ProtectReserve(platform::Access::kNone, space.stopped()).ok());
-  *reinterpret_cast<volatile char*>(block->region_begin(1)) = 0;
+  Block* first = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16));
+  Block* second = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16));
+  space->ReturnBlock(first, 64 << 10);
+  space->ReturnBlock(second, 64 << 10);
   space->Flip(space.stopped());
   space->FinishCycle(space.stopped());
+  space.system().FailOn(Call::kProtect, 2);
+  EXPECT_FALSE(space->ProtectReserve(platform::Access::kNone, space.stopped()).ok());
+  *reinterpret_cast<volatile char*>(first->region_begin(0)) = 0;
+  *reinterpret_cast<volatile char*>(second->region_begin(0)) = 0;
+  space->Flip(space.stopped());
+  space->FinishCycle(space.stopped());
+}
+
+TEST(CopySpaceFailure, AccessThatCannotBeAllowedAgainIsStillOwed) {
+  SpaceForTest space(platform::MiB(1));
+  Block* block = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16));
+  space->ReturnBlock(block, 64 << 10);
+  space->Flip(space.stopped());
+  space->FinishCycle(space.stopped());
+  ASSERT_EQ(space->ProtectReserve(platform::Access::kNone, space.stopped()), absl::OkStatus());
+  space.system().FailOn(Call::kProtect, 1);
+  EXPECT_FALSE(space->ProtectReserve(platform::Access::kReadWrite, space.stopped()).ok());
+  EXPECT_DEATH(space->Flip(space.stopped()), "reserve is protected");
+  EXPECT_EQ(space->ProtectReserve(platform::Access::kReadWrite, space.stopped()),
+            absl::OkStatus());
+  *reinterpret_cast<volatile char*>(block->region_begin(0)) = 0;
 }
 
 TEST(CopySpaceFailure, FixedSpaceCannotBeCommitted) {

@@ -1,7 +1,5 @@
 #include "copyspace/page_out_queue.h"
 
-#include <utility>
-
 namespace ebb::copyspace {
 
 void PageOutQueue::Advance(BlockStack empty) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "copyspace/block.h"
 #include "copyspace/block_list.h"
@@ -19,6 +20,9 @@ class PageOutQueue {
   static constexpr int kAges = 4;
   static constexpr int kOldestInCore = kAges - 2;
   static constexpr int kPagedOut = kAges - 1;
+
+  // Puts blocks that a cycle has freed on top of the youngest age. O(1).
+  void Admit(BlockStack freed) { ages_[0].PushAll(std::move(freed)); }
 
   // All in-core blocks grow one age older (those of the oldest age stay in it), and `empty` becomes
   // the youngest age. O(1).

@@ -135,6 +135,7 @@ consteval Mistake FindOwnMistake() {
   } else if constexpr (sizeof(M) > kMaxPayloadBytes) {
     return Mistake::kTooLarge;
   } else if constexpr (kIsReference<T>) {
+    static_assert(sizeof(T) == 8 && alignof(T) == 8 && !kIsTrivial<T>);
     return CountReferences<M>() > kMaxReferences ? Mistake::kTooManyReferences : Mistake::kNone;
   } else if constexpr (std::is_pointer_v<T>) {
     return FindPointerMistake<Whole, std::remove_cv_t<std::remove_pointer_t<T>>>();

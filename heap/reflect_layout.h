@@ -73,7 +73,7 @@ consteval Shape ShapeOf() {
 }
 
 template <size_t n>
-struct Layout {
+struct MemberLayout {
   std::array<size_t, n> offsets;
   size_t size;
   size_t alignment;
@@ -82,8 +82,8 @@ struct Layout {
 // The layout that the x86-64 and AArch64 ABIs give a class with exactly these members: each at the
 // next multiple of its alignment.
 template <typename... M>
-consteval Layout<sizeof...(M)> ComputeLayout() {
-  Layout<sizeof...(M)> layout = {{}, 0, 1};
+consteval MemberLayout<sizeof...(M)> ComputeLayout() {
+  MemberLayout<sizeof...(M)> layout = {{}, 0, 1};
   size_t next = 0;
   size_t i = 0;
   auto align = [&next](size_t alignment) { next = (next + alignment - 1) / alignment * alignment; };

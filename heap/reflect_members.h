@@ -56,7 +56,7 @@ inline constexpr bool kTakesBracesThenBraced<T, 0, X> = requires { T{{X()}}; };
 template <typename T>
 Members<false> BindMembers(T&, std::integral_constant<int, 0>);
 
-consteval bool Any(std::initializer_list<bool> values) {
+consteval bool AnyOf(std::initializer_list<bool> values) {
   for (bool value : values) {
     if (value) return true;
   }
@@ -161,7 +161,7 @@ consteval bool Any(std::initializer_list<bool> values) {
   template <typename T>                                                            \
   auto BindMembers(T& aggregate, std::integral_constant<int, n>) {                 \
     [[maybe_unused]] auto& [EBB_INTERNAL_LIST_##n(EBB_INTERNAL_NAME)] = aggregate; \
-    return Members<Any({EBB_INTERNAL_LIST_##n(EBB_INTERNAL_IS_BIT_FIELD)}),        \
+    return Members<AnyOf({EBB_INTERNAL_LIST_##n(EBB_INTERNAL_IS_BIT_FIELD)}),      \
                    EBB_INTERNAL_LIST_##n(EBB_INTERNAL_TYPE)>();                    \
   }
 
@@ -245,7 +245,7 @@ consteval bool TakesPair(std::index_sequence<kBefore...>, std::index_sequence<kA
 }
 template <typename T, int before, size_t... kFewer>
 consteval bool TakesPairAndFewer(std::index_sequence<kFewer...>) {
-  return Any(
+  return AnyOf(
       {TakesPair<T>(std::make_index_sequence<before>(), std::make_index_sequence<kFewer>())...});
 }
 template <typename T, int n, int before>
@@ -254,7 +254,7 @@ inline constexpr bool kIsArrayAt =
     TakesPairAndFewer<T, before>(std::make_index_sequence<n - before - 1>());
 template <typename T, size_t... kAt>
 consteval bool HasArray(std::index_sequence<kAt...> all) {
-  return Any({kIsArrayAt<T, all.size(), kAt>...});
+  return AnyOf({kIsArrayAt<T, all.size(), kAt>...});
 }
 
 inline constexpr int kUnknownCount = -1;

@@ -30,16 +30,26 @@ size_t Index(Call call) { return static_cast<size_t>(call); }
 
 absl::string_view CallName(Call call) {
   switch (call) {
-    case Call::kReserve: return "kReserve";
-    case Call::kCommit: return "kCommit";
-    case Call::kDiscard: return "kDiscard";
-    case Call::kProtect: return "kProtect";
-    case Call::kRelease: return "kRelease";
-    case Call::kNewRangeReleaser: return "kNewRangeReleaser";
-    case Call::kDiscardBatch: return "kDiscardBatch";
-    case Call::kStartThread: return "kStartThread";
-    case Call::kResidentMemory: return "kResidentMemory";
-    case Call::kPeakResidentMemory: return "kPeakResidentMemory";
+    case Call::kReserve:
+      return "kReserve";
+    case Call::kCommit:
+      return "kCommit";
+    case Call::kDiscard:
+      return "kDiscard";
+    case Call::kProtect:
+      return "kProtect";
+    case Call::kRelease:
+      return "kRelease";
+    case Call::kNewRangeReleaser:
+      return "kNewRangeReleaser";
+    case Call::kDiscardBatch:
+      return "kDiscardBatch";
+    case Call::kStartThread:
+      return "kStartThread";
+    case Call::kResidentMemory:
+      return "kResidentMemory";
+    case Call::kPeakResidentMemory:
+      return "kPeakResidentMemory";
   }
   return "not a Call";
 }

@@ -38,9 +38,11 @@ enum class Call {
 };
 
 inline constexpr std::array kAllCalls = {
-    Call::kReserve,          Call::kCommit,       Call::kDiscard,     Call::kProtect,
-    Call::kRelease,          Call::kNewRangeReleaser, Call::kDiscardBatch, Call::kStartThread,
-    Call::kResidentMemory,   Call::kPeakResidentMemory,
+    Call::kReserve,        Call::kCommit,
+    Call::kDiscard,        Call::kProtect,
+    Call::kRelease,        Call::kNewRangeReleaser,
+    Call::kDiscardBatch,   Call::kStartThread,
+    Call::kResidentMemory, Call::kPeakResidentMemory,
 };
 
 // "kReserve" and so on.

@@ -32,18 +32,27 @@ class FakeSystemTest : public testing::Test {
 
   absl::Status Use(Call call) {
     switch (call) {
-      case Call::kReserve: return UseReserve();
-      case Call::kCommit: return system_.Commit(range_, "slab 3");
-      case Call::kDiscard: return system_.Discard(range_, "slab 3");
-      case Call::kProtect: return system_.Protect(range_, Access::kReadWrite, "slab 3");
-      case Call::kRelease: return UseRelease();
+      case Call::kReserve:
+        return UseReserve();
+      case Call::kCommit:
+        return system_.Commit(range_, "slab 3");
+      case Call::kDiscard:
+        return system_.Discard(range_, "slab 3");
+      case Call::kProtect:
+        return system_.Protect(range_, Access::kReadWrite, "slab 3");
+      case Call::kRelease:
+        return UseRelease();
       case Call::kNewRangeReleaser:
         system_.NewRangeReleaser(ReleaseBackend::kAuto);
         return absl::OkStatus();
-      case Call::kDiscardBatch: return releaser_->Discard({range_});
-      case Call::kStartThread: return system_.StartThread("worker", [] {}).status();
-      case Call::kResidentMemory: return system_.ResidentMemory().status();
-      case Call::kPeakResidentMemory: return system_.PeakResidentMemory().status();
+      case Call::kDiscardBatch:
+        return releaser_->Discard({range_});
+      case Call::kStartThread:
+        return system_.StartThread("worker", [] {}).status();
+      case Call::kResidentMemory:
+        return system_.ResidentMemory().status();
+      case Call::kPeakResidentMemory:
+        return system_.PeakResidentMemory().status();
     }
     return absl::InternalError("not a Call");
   }
@@ -161,7 +170,7 @@ TEST_F(FakeSystemTest, PretendsToBeAnotherMachine) {
 }
 
 TEST_F(FakeSystemTest, CanBeStacked) {
-  FakeSystem outer(system_);
+  FakeSystem outer(static_cast<System&>(system_));
   system_.FailOn(Call::kCommit, 1);
   EXPECT_FALSE(outer.Commit(range_, "test").ok());
   EXPECT_TRUE(outer.Commit(range_, "test").ok());

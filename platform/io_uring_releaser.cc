@@ -135,8 +135,8 @@ class IoUringReleaser : public RangeReleaser {
   }
 
   io_uring ring_;
-  pid_t pid_;            // the process whose ring it is
-  bool usable_ = true;   // else every range goes the slow way
+  pid_t pid_;           // the process whose ring it is
+  bool usable_ = true;  // else every range goes the slow way
 };
 
 }  // namespace

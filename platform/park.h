@@ -26,8 +26,8 @@ namespace ebb::platform {
 //            as the word is kParked (the kernel compares it under its lock), and swap kToken for
 //            kEmpty.
 //   Unpark:  swap in kToken; if that replaced kParked, wake.
-// inv.park-no-lost-token: an Unpark after which no Park returned leaves kToken in the word; so a
-// thread sleeps only while no token is there, or a wake-up is on its way.
+// So inv.park-no-lost-token holds (docs/design/platform.md#waiting): a thread sleeps only while no
+// token is there, or a wake-up is on its way.
 class Parker {
  public:
   Parker() = default;

@@ -1,6 +1,6 @@
 // RangeReleaser by process_madvise on this process itself: up to 1,024 ranges in one system call,
-// one walk of the TLB flush for all of them. The kernel takes MADV_DONTNEED there since Linux 6.13,
-// and only for the calling process.
+// which newer kernels end with one TLB flush for all of them. MADV_DONTNEED is taken there since
+// Linux 6.13, and only for the calling process.
 
 #include <sys/mman.h>
 #include <sys/syscall.h>

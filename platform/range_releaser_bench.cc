@@ -129,12 +129,12 @@ void BM_Discard(benchmark::State& state, ReleaseBackend backend, bool with_fault
   CHECK_OK(System::Real().Release(memory, "benchmark"));
 }
 
-#define EBB_DISCARD_BENCHMARK(name, backend)                                             \
-  BENCHMARK_CAPTURE(BM_Discard, name, ReleaseBackend::backend, false)                    \
-      ->UseManualTime()                                                                  \
-      ->Unit(benchmark::kMillisecond);                                                   \
-  BENCHMARK_CAPTURE(BM_Discard, name##_while_faulting, ReleaseBackend::backend, true)    \
-      ->UseManualTime()                                                                  \
+#define EBB_DISCARD_BENCHMARK(name, backend)                                          \
+  BENCHMARK_CAPTURE(BM_Discard, name, ReleaseBackend::backend, false)                 \
+      ->UseManualTime()                                                               \
+      ->Unit(benchmark::kMillisecond);                                                \
+  BENCHMARK_CAPTURE(BM_Discard, name##_while_faulting, ReleaseBackend::backend, true) \
+      ->UseManualTime()                                                               \
       ->Unit(benchmark::kMillisecond)
 
 EBB_DISCARD_BENCHMARK(process_madvise, kProcessMadvise);

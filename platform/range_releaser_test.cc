@@ -34,8 +34,7 @@ TEST(MergeAdjacentTest, SortsAndMerges) {
 }
 
 TEST(MergeAdjacentTest, LeavesOutEmptyRanges) {
-  EXPECT_EQ(MergeAdjacent({Range(0, 0), Range(20, 0), Range(10, 5)}),
-            std::vector({Range(10, 5)}));
+  EXPECT_EQ(MergeAdjacent({Range(0, 0), Range(20, 0), Range(10, 5)}), std::vector({Range(10, 5)}));
 }
 
 TEST(MergeAdjacentTest, OverlapsCountOnce) {
@@ -173,10 +172,9 @@ TEST_P(RangeReleaserTest, WorksInAForkedChild) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    const bool ok = releaser_->Discard({pages.Slice(1, 1)}).ok() &&
-                    pages.Gone() == std::vector({1}) &&
-                    releaser_->Discard({pages.Slice(3, 1)}).ok() &&
-                    pages.Gone() == std::vector({1, 3});
+    const bool ok =
+        releaser_->Discard({pages.Slice(1, 1)}).ok() && pages.Gone() == std::vector({1}) &&
+        releaser_->Discard({pages.Slice(3, 1)}).ok() && pages.Gone() == std::vector({1, 3});
     releaser_.reset();
     _exit(ok ? 0 : 1);
   }
@@ -193,9 +191,12 @@ INSTANTIATE_TEST_SUITE_P(Backends, RangeReleaserTest,
                                          ReleaseBackend::kMadvise),
                          [](const testing::TestParamInfo<ReleaseBackend>& info) -> std::string {
                            switch (info.param) {
-                             case ReleaseBackend::kProcessMadvise: return "ProcessMadvise";
-                             case ReleaseBackend::kIoUring: return "IoUring";
-                             default: return "Madvise";
+                             case ReleaseBackend::kProcessMadvise:
+                               return "ProcessMadvise";
+                             case ReleaseBackend::kIoUring:
+                               return "IoUring";
+                             default:
+                               return "Madvise";
                            }
                          });
 

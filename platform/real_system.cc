@@ -39,8 +39,7 @@ namespace {
 
 void* Pointer(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
-absl::Status CheckAligned(AddressRange range, absl::string_view action,
-                          absl::string_view purpose) {
+absl::Status CheckAligned(AddressRange range, absl::string_view action, absl::string_view purpose) {
   if (IsPageAligned(range)) return absl::OkStatus();
   return MemoryError(EINVAL, action, range,
                      absl::StrCat(purpose, " (not aligned to pages of ", PageSize(), ")"));
@@ -114,8 +113,8 @@ class RealSystem : public System {
 
   std::unique_ptr<RangeReleaser> NewRangeReleaser(ReleaseBackend backend) override;
 
-  absl::StatusOr<std::unique_ptr<Thread>> StartThread(
-      absl::string_view name, absl::AnyInvocable<void() &&> body) override {
+  absl::StatusOr<std::unique_ptr<Thread>> StartThread(absl::string_view name,
+                                                      absl::AnyInvocable<void() &&> body) override {
     return Thread::Start(name, std::move(body));
   }
 

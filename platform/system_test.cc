@@ -74,8 +74,9 @@ TEST(SystemTest, ReleaseGivesTheAddressesBack) {
   EXPECT_GE(MappingsIn(range), 1);
   ASSERT_TRUE(Real().Release(range, "test").ok());
   // Other mappings may have been made there meanwhile, but not one of 1 GiB.
-  EXPECT_FALSE(absl::StrContains(*ReadFile("/proc/self/maps"),
-                                 absl::StrCat(absl::Hex(range.begin), "-", absl::Hex(range.end()))));
+  EXPECT_FALSE(
+      absl::StrContains(*ReadFile("/proc/self/maps"),
+                        absl::StrCat(absl::Hex(range.begin), "-", absl::Hex(range.end()))));
 }
 
 TEST(SystemTest, ReservesSeveralTimesTheMemory) {
@@ -201,8 +202,8 @@ TEST(SystemTest, ImpossibleReservationsAreErrors) {
     ExpectError(Real().Reserve(size, MiB(2), "slab 3").status(), kInvalid,
                 {"slab 3", size.ToString()});
   }
-  for (Bytes alignment : {Bytes(0), Bytes(64), MiB(3), Bytes(-4096),
-                          Bytes(std::numeric_limits<int64_t>::min())}) {
+  for (Bytes alignment :
+       {Bytes(0), Bytes(64), MiB(3), Bytes(-4096), Bytes(std::numeric_limits<int64_t>::min())}) {
     ExpectError(Real().Reserve(MiB(4), alignment, "slab 3").status(), kInvalid,
                 {"slab 3", alignment.ToString()});
   }

@@ -5,8 +5,9 @@ Rules, for every markdown file of the tree:
             the file's own folder, or, for a bare file name, anywhere. A label such as //heap:ebb
             has its package and target. Globs match something.
   links     [text](file.md#heading) resolves; in comments of sources, docs/design/x.md#heading.
-  tags      An invariant's tag is defined, in bold, in exactly one place of docs/design, and cited
-            in the sources; whatever is cited is defined.
+  tags      An invariant's tag is defined in exactly one place of docs/design, and cited in the
+            sources; whatever is cited is defined. A definition has the tag in bold, or in backticks
+            at the head of a list item or of a row of a table.
   pages     A page of docs/design has at most two pages: 130 lines and 9,000 characters; and
             docs/design/README.md links to it.
   examples  A ```cpp block begins with `// compiled: NAME` and is what stands between `// [NAME]`
@@ -32,7 +33,7 @@ _FILE = re.compile(r"[\w./*-]+\.(h|cc|md|py|sh|bzl|pml|txt|json)")
 _FOREIGN = ("absl/", "gtest/", "gmock/", "benchmark/", "boost/", "sys/", "linux/")
 # The first letter keeps this very file from citing a tag.
 _TAG = re.compile(r"\binv\.[a-z0-9]+(?:-[a-z0-9]+)*")
-_DEFINITION = re.compile(r"\*\*`?(inv\.[a-z0-9-]+)`?[.:]?\*\*")
+_DEFINITION = re.compile(r"(?:\*\*`?|^ *[-|] +`)(inv\.[a-z0-9-]+)(?:`?[.:]?\*\*|`)", re.M)
 
 Block = collections.namedtuple("Block", "line language text")
 

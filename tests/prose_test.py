@@ -81,8 +81,9 @@ class ProseTest(unittest.TestCase):
         self.assertEqual(len(found), 1)
         self.assertIn("heap/a.cc: inv.gone is cited, but", found[0])
         page = _GOOD["docs/design/page.md"]
-        self.assertEqual(self.problems(**{"docs/design/page.md": page + "**inv.idle**\n"}),
-                         ["docs/design/page.md: inv.idle is defined, but no source cites it"])
+        for definition in ("**inv.idle**: x", "- `inv.idle`: x", "| `inv.idle` | x |"):
+            self.assertEqual(self.problems(**{"docs/design/page.md": page + definition}),
+                             ["docs/design/page.md: inv.idle is defined, but no source cites it"])
         self.assertEqual(self.problems(**{"docs/design/page.md": page + "**inv.good**\n"}),
                          ["docs/design/page.md: inv.good is defined again "
                           "(first in docs/design/page.md)"])

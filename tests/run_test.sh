@@ -30,8 +30,9 @@ export PATH=$root/bin:$PATH LOG=$TEST_TMPDIR/log
 event() {
   printf '{"id":{"testSummary":{"label":"%s"}},"testSummary":{"overallStatus":"%s"}}\\n' "$1" "$2"
 }
+unbuilt='{"id":{"targetConfigured":{"label":"//a:d"}},"configured":{"testSize":"SMALL"}}\n'
 good=$(event //a:a PASSED)$(event //a:b PASSED)
-bad=$(event //a:a PASSED)$(event //a:b FAILED)$(event //a:c TIMEOUT)$(event //a:d NO_STATUS)
+bad=$(event //a:a PASSED)$(event //a:b FAILED)$(event //a:c TIMEOUT)$unbuilt
 
 errors=0
 fail() { echo "FAILED: $1"; sed 's/^/    /' "$TEST_TMPDIR/out"; errors=$((errors + 1)); }
@@ -59,6 +60,7 @@ expect 1 "8 passed, 1 failed" run EVENTS="$good" OUTPUT=43 ""
 # Whatever is not PASSED has failed, and is named.
 expect 1 "1 passed, 3 failed" run EVENTS="$bad" CODE=3 "--config=plain"
 said 'plain: //a:c TIMEOUT'
+said 'plain: //a:d NOT_RUN'
 # Bazel fails though no test does; Bazel dies in the middle of an event, and before the first.
 expect 1 "2 passed, 1 failed" run EVENTS="$good" CODE=1 "--config=plain"
 expect 1 "2 passed, 1 failed" run EVENTS="$good{\"id" CODE=37 "--config=plain"
@@ -66,9 +68,14 @@ expect 1 "0 passed, 1 failed" run CODE=2 "--config=plain"
 # Nothing ran at all: that is no success, even of the set-up.
 expect 1 "0 passed, 1 failed" run CODE=4 "--config=plain //empty/..."
 expect 1 "0 passed, 1 failed" run SETUP_CODE=1 ""
-# The soak: shared out over targets and configurations, never from the cache.
+# The soak: shared out over test cases and configurations, never from the cache.
 expect 0 "4 passed, 0 failed" run EVENTS="$good" QUERY=$'//a:a\n//a:b\n' "--soak 400"
 asked '--nocache_test_results .*--test_env=EBB_SOAK=100 .*-- //a:a //a:b'
+mkdir "$root/a"
+printf 'TEST(A, B) {\n}\nTEST_F(A, C) {\n}\n' >"$root/a/b.cc"
+expect 0 "2 passed, 0 failed" run EVENTS="$good" QUERY=$'//a:a\n//a:b\n' \
+  "--config=tsan --soak=400"
+asked '--config=tsan .*--test_env=EBB_SOAK=133 '
 expect 1 "0 passed, 1 failed" run "--soak"
 # Without HOME and USER.
 expect 0 "2 passed, 0 failed" run -u HOME -u USER EVENTS="$good" "--config=plain"

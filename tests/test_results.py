@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Prints one line per test, `LABEL STATUS`, from a file of Bazel's build events (JSON lines).
 
-For tests/run. STATUS is Bazel's: PASSED (a flaky test is not), FAILED, TIMEOUT, NO_STATUS (it did
-not build), ... A file that is missing or cut short gives the tests it has.
+For tests/run. STATUS is Bazel's: PASSED (a flaky test is not), FAILED, TIMEOUT, ...; or NOT_RUN: it
+did not build, or Bazel ended before. A file that is missing or cut short gives the tests it has.
 """
 
 import json
@@ -17,9 +17,11 @@ def results(lines):
             event = json.loads(line)
         except ValueError:
             continue  # cut short: Bazel was killed
-        label = event.get("id", {}).get("testSummary", {}).get("label")
-        if label:
-            status[label] = event.get("testSummary", {}).get("overallStatus", "NO_STATUS")
+        what = event.get("id", {})
+        if "testSize" in event.get("configured", {}):  # of tests only
+            status.setdefault(what["targetConfigured"]["label"], "NOT_RUN")
+        if "testSummary" in what:
+            status[what["testSummary"]["label"]] = event["testSummary"]["overallStatus"]
     return status
 
 

@@ -9,6 +9,12 @@ compiler=$1
 here=heap/tests/compile_fail
 failed=0 checked=0
 
+# What every case includes, compiled once.
+common=${TEST_TMPDIR:-$(mktemp -d)}/common.h
+printf '#include "heap/%s"\n' field.h type_info.h > "$common"
+flags=(-std=c++20 -fdiagnostics-color=never -DNDEBUG -I.)
+"$compiler" "${flags[@]}" -x c++-header "$common" -o "$common.gch" || exit 1
+
 fail() {
   echo "FAILED: $1: $2"
   echo "$output" | head -n 40
@@ -17,7 +23,7 @@ fail() {
 
 check() {
   local source=$1 status expected errors
-  output=$("$compiler" -std=c++20 -fsyntax-only -fdiagnostics-color=never -DNDEBUG -I. "$source" 2>&1)
+  output=$("$compiler" "${flags[@]}" -fsyntax-only -include "$common" "$source" 2>&1)
   status=$?
   mapfile -t expected < <(sed -n 's,^// EXPECT-ERROR: ,,p' "$source")
   errors=$(grep -c ' error: ' <<< "$output")

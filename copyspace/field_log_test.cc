@@ -1,0 +1,66 @@
+#include "copyspace/field_log.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "copyspace/space_for_test.h"
+#include "gtest/gtest.h"
+
+namespace ebb::copyspace {
+namespace {
+
+class FieldLogTest : public testing::Test {
+ protected:
+  FieldLogTest() : space_(platform::MiB(1), {.field_logging = true}) {
+    block_ = space_->AcquireBlock(AcquirePurpose::kMutator, Bytes(16));
+  }
+  ~FieldLogTest() override { space_->ReturnBlock(block_, 0); }
+
+  SpaceForTest space_;
+  Block* block_;
+};
+
+TEST_F(FieldLogTest, EachWordHasABitOfItsOwn) {
+  const uintptr_t begin = block_->region_begin(0);
+  for (uintptr_t edge = begin; edge < begin + 1024; edge += 24) EXPECT_TRUE(Remember(edge));
+  for (uintptr_t edge = begin; edge < begin + 1024; edge += 8) {
+    EXPECT_EQ(IsRemembered(edge), (edge - begin) % 24 == 0) << edge - begin;
+  }
+  Forget(begin + 24);
+  EXPECT_FALSE(IsRemembered(begin + 24));
+  EXPECT_TRUE(IsRemembered(begin));
+  EXPECT_TRUE(IsRemembered(begin + 48));
+  EXPECT_TRUE(Remember(begin + 24));
+}
+
+TEST_F(FieldLogTest, ClearingARegionLeavesItsNeighbours) {
+  const uintptr_t begin = block_->region_begin(1);
+  EXPECT_TRUE(Remember(begin - 8));
+  EXPECT_TRUE(Remember(begin));
+  EXPECT_TRUE(Remember(begin + 65528));
+  internal::ClearLogBits(begin);
+  EXPECT_TRUE(IsRemembered(begin - 8));
+  EXPECT_FALSE(IsRemembered(begin));
+  EXPECT_FALSE(IsRemembered(begin + 65528));
+}
+
+TEST_F(FieldLogTest, OfRacingThreadsOneRemembers) {
+  constexpr int kEdges = 4000;
+  std::atomic<int> logged = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      int mine = 0;
+      for (int edge = 0; edge < kEdges; ++edge) {
+        mine += Remember(block_->region_begin(0) + edge * 8);
+      }
+      logged.fetch_add(mine, std::memory_order_relaxed);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(logged.load(), kEdges);
+}
+
+}  // namespace
+}  // namespace ebb::copyspace
