@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Checks a file of benchmark lines: every line parses, every workload named has a result of ebb that
-collected, and every result carries the times and the memory.
+"""Checks a file of benchmark lines: every line parses, every workload named has a result of ebb
+that collected, and every result carries the times and the memory.
 
     check_lines.py FILE WORKLOAD...
 """
@@ -17,7 +17,8 @@ faults += [f"unknown kind: {line}" for line in lines if line.get("kind") not in 
 
 results = [line for line in lines if line["kind"] == "result"]
 for result in results:
-    for field in ("workload", "subject", "threads", "round", "seed", "wall_s", "cpu_s", "peak_rss_bytes"):
+    for field in ("workload", "subject", "threads", "round", "seed", "wall_s", "cpu_s",
+                  "peak_rss_bytes"):
         if field not in result:
             faults.append(f"no {field}: {result}")
     if result["wall_s"] <= 0 or result["peak_rss_bytes"] <= 0:
@@ -42,5 +43,6 @@ for ratio in (line for line in lines if line["kind"] == "ratio"):
     if "bar" in ratio:
         faults.append(f"a bar on a smoke run: {ratio}")
 
-print("\n".join(faults) or f"{len(results)} results of {len(set(r['workload'] for r in results))} workloads")
+workloads = {result["workload"] for result in results}
+print("\n".join(faults) or f"{len(results)} results of {len(workloads)} workloads")
 sys.exit(bool(faults))

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -41,7 +42,9 @@ class SharedSubject {
         : length_(length),
           elements_(static_cast<T*>(functions_.allocate(static_cast<size_t>(length) * sizeof(T)))) {
       // Pointers begin as null; numbers are left to whoever needs them.
-      if constexpr (!std::is_arithmetic_v<T>) std::uninitialized_value_construct_n(elements_, length);
+      if constexpr (!std::is_arithmetic_v<T>) {
+        std::uninitialized_value_construct_n(elements_, length);
+      }
     }
     Array(const Array&) = delete;
     ~Array() {

@@ -142,7 +142,8 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   });
 }
 
-Workload Describe(const char* name, const char* about, absl::StatusOr<Record> (*run)(const RunSpec&)) {
+Workload Describe(const char* name, const char* about,
+                  absl::StatusOr<Record> (*run)(const RunSpec&)) {
   Workload workload;
   workload.name = name;
   workload.about = about;

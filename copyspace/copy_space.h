@@ -65,8 +65,8 @@ class CopySpace {
     // How far beyond the ledger's limit evacuation may go when the overdraft is gone as well.
     Bytes hard_limit_slack = Bytes(0);
     bool field_logging = false;
-    // A nursery: `range` is a power of two in size and aligned to it; all of it is committed and all
-    // blocks are made (paged out) at creation, so that no acquire asks the system for anything.
+    // A nursery: `range` is a power of two in size and aligned to it; all of it is committed and
+    // all blocks are made (paged out) at creation, so that no acquire asks the system for anything.
     bool fixed = false;
     platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
   };
@@ -173,8 +173,8 @@ class CopySpace {
   int64_t ticks_since_flip() const ABSL_LOCKS_EXCLUDED(lock_);
   // Gives the pages of all condemned and up to `at_most` of other empty blocks back now.
   absl::Status PageOutNow(Bytes at_most) ABSL_LOCKS_EXCLUDED(lock_);
-  // Between cycles: gives the pages of the reserve regions of blocks in use back. They stay debited:
-  // the next cycle needs them. Ends early, without an error, when a cycle begins.
+  // Between cycles: gives the pages of the reserve regions of blocks in use back. They stay
+  // debited: the next cycle needs them. Ends early, without an error, when a cycle begins.
   absl::Status DiscardReserve() ABSL_LOCKS_EXCLUDED(lock_);
 
   // --- Checking.

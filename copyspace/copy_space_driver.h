@@ -1,6 +1,6 @@
-// CopySpaceDriver: runs one operation after another on a copy space, chosen by whoever calls, with a
-// naive model beside it that knows every object. For the model test, the fuzz target and the failure
-// test.
+// CopySpaceDriver: runs one operation after another on a copy space, chosen by whoever calls, with
+// a naive model beside it that knows every object. For the model test, the fuzz target and the
+// failure test.
 
 #ifndef EBB_COPYSPACE_COPY_SPACE_DRIVER_H_
 #define EBB_COPYSPACE_COPY_SPACE_DRIVER_H_

@@ -44,7 +44,9 @@ TEST_P(CopySpaceModelTest, AgreesOverRandomOperations) {
     RunSeed(GetParam(), seed, retained);
     return;
   }
-  for (seed = 1; seed <= GetParam().seeds && !HasFatalFailure(); ++seed) RunSeed(GetParam(), seed, retained);
+  for (seed = 1; seed <= GetParam().seeds && !HasFatalFailure(); ++seed) {
+    RunSeed(GetParam(), seed, retained);
+  }
   EXPECT_GT(retained, 0) << "no seed led to an evacuation that failed";
 }
 

@@ -34,6 +34,7 @@ Bytes CopySpace::bytes_to_page_out() const {
   return bytes_to_page_out_;
 }
 
+// Establishes inv.request and, if asked to, inv.overdraft.
 void CopySpace::Condemn(bool restore_overdraft) {
   while (bytes_to_page_out_ >= kBlockSize ||
          (restore_overdraft && OverdraftShortage() > Bytes(0))) {

@@ -33,9 +33,9 @@ namespace ebb::copyspace {
 // succeeded may call Commit, Abort or Retain, and calls exactly one of them once; the copy's own
 // word was initialised before.
 //
-// inv.settled: an object that was reached in a cycle is forwarded or retained in that cycle's parity
-// at its end. Abort therefore is followed by another attempt; else a word that an earlier cycle left
-// retained would be mistaken for settled two cycles later.
+// inv.settled: an object that was reached in a cycle is forwarded or retained in that cycle's
+// parity at its end. Abort therefore is followed by another attempt; else a word that an earlier
+// cycle left retained would be mistaken for settled two cycles later.
 //
 // The body of a from-space object is not written during a cycle
 // (inv.tospace), so the claim need not acquire it: the flip's pause published it.
@@ -93,8 +93,8 @@ class ForwardingWord {
   void Initialize(uintptr_t type_bits) { word_.store(type_bits, std::memory_order_relaxed); }
 
   // Claims the object if its word is still `expected`, which must be claimable_in this cycle. On
-  // failure `expected` is what the word is now. Acquire: on failure as Load does. A success needs no
-  // order (what is read next was published by the pause), but gcc wants no weaker one for it.
+  // failure `expected` is what the word is now. Acquire: on failure as Load does. A success needs
+  // no order (what is read next was published by the pause), but gcc wants no weaker one for it.
   bool TryClaim(Snapshot& expected) {
     return word_.compare_exchange_strong(expected.bits, kBusyTag, std::memory_order_acquire,
                                          std::memory_order_acquire);

@@ -1,5 +1,5 @@
-// The geometry of a copy space: slabs of blocks of two regions, found from any address by arithmetic
-// alone. For all of copyspace/ and the heap.
+// The geometry of a copy space: slabs of blocks of two regions, found from any address by
+// arithmetic alone. For all of copyspace/ and the heap.
 // Design: docs/design/copy_space.md#geometry
 
 #ifndef EBB_COPYSPACE_GEOMETRY_H_

@@ -74,11 +74,6 @@ class String {
 
 namespace internal {
 
-template <typename E>
-inline constexpr bool kIsField = false;
-template <typename T>
-inline constexpr bool kIsField<Field<T>> = true;
-
 // The descriptor of String: an array of bytes under a name of its own.
 inline constexpr TypeInfo kStringTypeInfo = [] {
   TypeInfo type = kArrayTypeInfo<char>;

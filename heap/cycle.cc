@@ -81,14 +81,16 @@ TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
 
 // inv.region-parsable, also of a region that was evacuated in part: what has left it becomes a plain
 // dead object again, of the same size. (Its word leads to a copy that the next cycle moves, and the
-// tracer may have used the body's first word, an array's length, as a link.)
+// tracer may have used the body's first word, an array's length, as a link.) So does what an earlier
+// cycle retained and this one did not reach: in the next one its word would say that it was.
 void Cycle::MakeRetainedRegionsParsable() {
-  spaces_.copy().ForEachBlock([](copyspace::Block& block) {
+  const int parity = spaces_.copy().cycle_parity();
+  spaces_.copy().ForEachBlock([=](copyspace::Block& block) {
     for (int region = 0; region < copyspace::kRegionsPerBlock; ++region) {
       if (!block.failed(region)) continue;
-      ForEachObject(block, region, [](Reference object, auto word, const TypeInfo& type) {
-        if (!word.is_forwarded()) return;
-        if (type.kind == ObjectKind::kArray) {
+      ForEachObject(block, region, [=](Reference object, auto word, const TypeInfo& type) {
+        if (word.retained_in(parity)) return;
+        if (word.is_forwarded() && type.kind == ObjectKind::kArray) {
           std::memcpy(reinterpret_cast<void*>(object),
                       reinterpret_cast<const void*>(word.forwarded()), sizeof(uint64_t));
         }

@@ -25,6 +25,8 @@ class Local;
 template <typename T>
 class Field {
  public:
+  using Target = T;
+
   Field() = default;
   Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
   // Relaxed: the object that holds this field is not yet published.
@@ -80,9 +82,6 @@ class Field {
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
   explicit operator bool() const { return get() != nullptr; }
-  friend bool operator==(const Field& a, const Field& b) { return a.load() == b.load(); }
-  friend bool operator==(const Field& a, const Ref<T>& b) { return a.load() == b; }
-  friend bool operator==(const Field& a, std::nullptr_t) { return a.load() == nullptr; }
 
  private:
   std::atomic<uintptr_t> bits_ = 0;

@@ -46,7 +46,6 @@ HeapCore::HeapCore(Options options)
 absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
   std::shared_ptr<HeapCore> core(new HeapCore(Resolve(std::move(options))));
   if (absl::Status status = core->Start(); !status.ok()) {
-    core->Disown();
     return status;
   }
   return core;
@@ -58,6 +57,10 @@ absl::Status HeapCore::Start() {
   spaces_ = *std::move(spaces);
   pool_ = std::make_unique<background::WorkerPool>(system_, options_.workers - 1, "ebb-gc");
   cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *pool_, options_);
+  {
+    absl::MutexLock lock(&stats_mu_);
+    totals_.collector_bytes = cycle_->memory().count();
+  }
   if (options_.page_out) StartBackground();
   LOG_IF(INFO, options_.stress.collect_every != 0)
       << "stress_collect_every=" << options_.stress.collect_every
@@ -86,7 +89,7 @@ void HeapCore::StartBackground() {
   });
 }
 
-HeapCore::~HeapCore() = default;
+HeapCore::~HeapCore() { roots_->Disown(); }
 
 void HeapCore::RunCycle(const Safepoints::Pause& pause) {
   cycles_.fetch_add(1, std::memory_order_relaxed);
@@ -103,6 +106,7 @@ void HeapCore::RunCycle(const Safepoints::Pause& pause) {
   totals_.evacuated_bytes += result.trace.evacuated_bytes;
   totals_.retained_objects += result.trace.retained_objects;
   totals_.worklist_overflows += result.trace.overflows;
+  totals_.collector_bytes = cycle_->memory().count();
 }
 
 void HeapCore::ReleaseGarbage() {
@@ -203,6 +207,8 @@ absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
   }
   copyspace::Ledger& ledger = spaces_->ledger();
   ledger.SetLimit(Bytes(max_bytes));
+  // What an earlier call asked for is asked for again below, as far as it is still in excess.
+  spaces_->copy().Expand(spaces_->copy().bytes_to_page_out());
   const Bytes excess = ledger.used() - ledger.limit();
   return excess > Bytes(0) ? spaces_->copy().Shrink(RoundUp(excess, copyspace::kBlockSize))
                            : absl::OkStatus();
@@ -220,7 +226,6 @@ HeapStats HeapCore::stats() const {
   stats.peak_heap_bytes = spaces_->ledger().peak().count();
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
-  stats.collector_bytes = cycle_->memory().count();
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
   stats.mutators = safepoints_.mutator_count();

@@ -38,8 +38,8 @@ class HeapCore {
   Spaces& spaces() { return *spaces_; }
   RootTable& roots() { return *roots_; }
 
-  // The Heap itself has gone.
-  void Disown() { roots_->Disown(); }
+  // The Heap itself has gone: Persistents read as null.
+  void Disown() { roots_->Clear(); }
 
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);

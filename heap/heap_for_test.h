@@ -29,6 +29,12 @@ inline std::unique_ptr<Heap> NewHeap(int64_t max_bytes = 16 << 20) {
   return NewHeap(options);
 }
 
+// Whether stats().live_bytes is what is reachable: what lies beside an object that could not be
+// evacuated counts as live until the next cycle.
+inline bool LiveBytesAreExact(const Heap& heap) {
+  return heap.options().stress.fail_evacuation == 0;
+}
+
 // A complete tree of 2^(depth + 1) - 1 nodes, each with the value 1.
 inline Ref<Node> NewTree(Mutator& mutator, int depth) {
   if (depth == 0) return mutator.New<Node>(nullptr, nullptr, 1);

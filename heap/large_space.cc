@@ -131,23 +131,20 @@ absl::Status LargeSpace::ReleaseSwept() {
   {
     absl::MutexLock lock(&mu_);
     ranges.swap(swept_);
+    for (const AddressRange& range : ranges) releasing_[range.begin] = range.size;
   }
   absl::Status first_failure;
-  std::vector<AddressRange> failed;
   for (const AddressRange& range : ranges) {
     absl::Status status = system_.Discard(range, "dead large object");
-    if (!status.ok()) {
+    absl::MutexLock lock(&mu_);
+    releasing_.erase(range.begin);
+    if (status.ok()) {
+      ledger_.Credit(range.size);
+      FreeAddresses(range);
+    } else {
       first_failure.Update(status);
-      failed.push_back(range);
-      continue;
+      swept_.push_back(range);
     }
-    ledger_.Credit(range.size);
-    absl::MutexLock lock(&mu_);
-    FreeAddresses(range);
-  }
-  if (!failed.empty()) {
-    absl::MutexLock lock(&mu_);
-    swept_.insert(swept_.end(), failed.begin(), failed.end());
   }
   return first_failure;
 }
@@ -189,6 +186,7 @@ absl::Status LargeSpace::CheckInvariants() const {
     bytes += Bytes(static_cast<int64_t>(header.object_bytes));
   }
   for (const AddressRange& range : swept_) all.emplace(range.begin, range.size);
+  all.insert(releasing_.begin(), releasing_.end());
   uintptr_t expected = range_.begin;
   for (const auto& [begin, size] : all) {
     if (begin != expected) {

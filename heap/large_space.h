@@ -96,6 +96,8 @@ class LargeSpace {
   // Address space below frontier_ that holds nothing, pages given back, neighbours merged.
   absl::btree_map<uintptr_t, platform::Bytes> free_ ABSL_GUARDED_BY(mu_);
   std::vector<platform::AddressRange> swept_ ABSL_GUARDED_BY(mu_);
+  // Taken from swept_, their pages just being given back.
+  absl::btree_map<uintptr_t, platform::Bytes> releasing_ ABSL_GUARDED_BY(mu_);
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   uintptr_t committed_end_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);

@@ -65,6 +65,8 @@ class LocalBase {
 template <typename T>
 class Local : public internal::LocalBase {
  public:
+  using Target = T;
+
   // Null at first. Mutator is complete wherever these are instantiated.
   template <typename M>
     requires std::is_base_of_v<Mutator, M>
@@ -93,9 +95,6 @@ class Local : public internal::LocalBase {
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
   explicit operator bool() const { return bits() != 0; }
-  friend bool operator==(const Local& a, const Local& b) { return a.bits() == b.bits(); }
-  friend bool operator==(const Local& a, const Ref<T>& b) { return a.bits() == b.bits(); }
-  friend bool operator==(const Local& a, std::nullptr_t) { return a.bits() == 0; }
 };
 
 }  // namespace ebb

@@ -86,10 +86,7 @@ void Mutator::RearmFastPath() {
     return;
   }
   allocator_.RestoreLimit();
-  while (heap_->safepoints().requested()) {
-    heap_->safepoints().StopIfRequested(*this);
-    allocator_.RestoreLimit();
-  }
+  if (heap_->safepoints().requested()) allocator_.ForceSlow();
 }
 
 absl::Status Mutator::CheckMayAllocate(const char* what) const {
@@ -211,14 +208,11 @@ absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t le
         "an array of ", length, " elements of ", type.element_bytes, " bytes is more than any heap "
         "can hold"));
   }
-  const size_t bytes = (type.object_bytes + length * type.element_bytes + 7) & ~size_t{7};
+  const size_t bytes = ArrayBytes(type, length);
   bool zeroed = false;
   absl::StatusOr<uintptr_t> header = AllocateSlow(type, bytes, &zeroed);
   if (!header.ok()) return header;
-  const uintptr_t payload = WriteHeader(*header, type);
-  if (!zeroed) std::memset(reinterpret_cast<void*>(payload), 0, bytes - kHeaderBytes);
-  *reinterpret_cast<uint64_t*>(payload) = length;
-  return payload;
+  return InitializeArray(*header, type, length, zeroed ? 0 : bytes);
 }
 
 absl::StatusOr<Ref<String>> Mutator::TryNewString(std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -133,6 +134,16 @@ class Mutator {
   // An array of `length` value-initialised elements (zeros, null Fields). O(length).
   template <typename E>
   Ref<Array<E>> NewArray(size_t length) {
+    if constexpr (!EBB_DEBUG_REFS && !kArrayTypeInfo<E>.align16 && kZeroIsValue<E>) {
+      if (length <= (kAlwaysSmall - kArrayTypeInfo<E>.object_bytes - 8) / sizeof(E)) {
+        const size_t bytes = ArrayBytes(kArrayTypeInfo<E>, length);
+        const uintptr_t header = allocator_.TryAllocate(bytes);
+        if (header != 0) [[likely]] {
+          return Ref<Array<E>>::FromBits(InitializeArray(header, kArrayTypeInfo<E>, length, bytes),
+                                         internal::Stamp::Of(*this));
+        }
+      }
+    }
     return ValueOrThrow(TryNewArray<E>(length));
   }
   template <typename E>
@@ -222,6 +233,24 @@ class Mutator {
   // A safepoint, then `attempt` for as long as the heap and the exhaustion handler let it try.
   absl::StatusOr<uintptr_t> AllocateWith(
       size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt);
+  // Zero bytes are the value of a number, a pointer or a Field; other elements are made one by one.
+  template <typename E>
+  static constexpr bool kZeroIsValue =
+      std::is_trivially_default_constructible_v<E> || internal::kIsReference<E>;
+  // Of the whole object. `length` elements fit into an address space.
+  static size_t ArrayBytes(const TypeInfo& type, size_t length) {
+    return (type.object_bytes + length * type.element_bytes + 7) & ~size_t{7};
+  }
+  // Returns the payload.
+  static uintptr_t InitializeArray(uintptr_t header, const TypeInfo& type, size_t length,
+                                   size_t bytes_to_clear) {
+    const uintptr_t payload = WriteHeader(header, type);
+    if (bytes_to_clear > kHeaderBytes) {
+      std::memset(reinterpret_cast<void*>(payload), 0, bytes_to_clear - kHeaderBytes);
+    }
+    *reinterpret_cast<uint64_t*>(payload) = length;
+    return payload;
+  }
   // The payload of an array of `length` elements whose bytes are zero; the length is set.
   absl::StatusOr<uintptr_t> AllocateArray(const TypeInfo& type, size_t length);
   void StressCollect();
@@ -231,8 +260,9 @@ class Mutator {
   // is wanted. `what` is for messages.
   absl::Status PassSafepoint(const char* what);
   absl::Status CheckMayAllocate(const char* what) const;
-  // What every safepoint ends with: the fast path may run again, unless stress wants every
-  // allocation to be slow. Stops for a pause that was asked for meanwhile.
+  // What every safepoint ends with: the fast path may run again, unless a pause was asked for
+  // meanwhile or stress wants every allocation to be slow. Does not stop: an object that was just
+  // allocated, and that nobody knows of yet, must not be left behind in from-space.
   void RearmFastPath();
 
   void Suspend();
@@ -289,8 +319,7 @@ absl::StatusOr<Ref<Array<E>>> Mutator::TryNewArray(size_t length) {
   absl::StatusOr<uintptr_t> payload = AllocateArray(kArrayTypeInfo<E>, length);
   if (!payload.ok()) return std::move(payload).status();
   auto array = Ref<Array<E>>::FromBits(*payload, internal::Stamp::Of(*this));
-  // Zero is the value of a number, a pointer or a Field; other elements are made one by one.
-  if constexpr (!std::is_trivially_default_constructible_v<E> && !internal::kIsField<E>) {
+  if constexpr (!kZeroIsValue<E>) {
     for (size_t i = 0; i < length; ++i) ::new (static_cast<void*>(&array->data()[i])) E{};
   }
   return array;

@@ -75,13 +75,13 @@ struct Options {
 
   // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
   // allocation. Unset: fail. It may drop roots, and must not allocate from this heap.
-  std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion;
+  std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion = nullptr;
   static constexpr int kMostExhaustionCalls = 8;
 
   // A thread that takes longer than this to reach a safepoint is named in the log.
   absl::Duration safepoint_warning = absl::Seconds(2);
 
-  StressOptions stress;
+  StressOptions stress = {};
 
   // Whether Heap::Create lets the environment variable EBB_OPTIONS override these options.
   bool read_environment = true;

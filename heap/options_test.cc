@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "heap/ebb.h"
@@ -66,10 +68,8 @@ TEST(OptionsTest, DescribeParsesBack) {
   auto options = Options::Parse("max_bytes=64m,workers=2");
   ASSERT_TRUE(options.ok());
   std::string text;
-  for (absl::string_view rest = options->Describe(); !rest.empty();) {
-    absl::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(line.size() + 1);
-    text += std::string(line.substr(0, line.find("  ("))) + ",";
+  for (absl::string_view line : absl::StrSplit(options->Describe(), '\n', absl::SkipEmpty())) {
+    absl::StrAppend(&text, line.substr(0, line.find("  (")), ",");
   }
   auto again = Options::Parse(text);
   ASSERT_TRUE(again.ok()) << again.status();

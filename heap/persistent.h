@@ -23,6 +23,8 @@ namespace ebb {
 template <typename T>
 class Persistent {
  public:
+  using Target = T;
+
   Persistent() = default;  // no heap, always null; assign another Persistent to it
   explicit Persistent(Heap& heap) : slot_(heap.roots().Acquire()) {}
   Persistent(Heap& heap, Ref<T> value) : Persistent(heap) { slot_->Store(value.bits()); }
@@ -60,7 +62,6 @@ class Persistent {
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
   explicit operator bool() const { return slot_ != nullptr && slot_->Load() != 0; }
-  friend bool operator==(const Persistent& a, std::nullptr_t) { return !a; }
 
  private:
   // The copy is made under the table's lock, which a cycle holds too: the slot's value cannot move

@@ -156,12 +156,14 @@ absl::Status PinnedSpace::ReleaseSwept() {
   {
     absl::MutexLock lock(&mu_);
     chunks.swap(swept_);
+    releasing_ += chunks.size();
   }
   absl::Status first_failure;
   for (Chunk* chunk : chunks) {
     const uintptr_t begin = reinterpret_cast<uintptr_t>(chunk);
     absl::Status status = system_.Discard({begin, kChunk}, "empty chunk of pinned objects");
     absl::MutexLock lock(&mu_);
+    --releasing_;
     if (status.ok()) {
       ledger_.Credit(kChunk);
       free_.push_back(begin);
@@ -208,7 +210,7 @@ Bytes PinnedSpace::object_bytes() const {
 
 absl::Status PinnedSpace::CheckInvariants() const {
   absl::MutexLock lock(&mu_);
-  size_t chunk_count = swept_.size() + free_.size();
+  size_t chunk_count = swept_.size() + releasing_ + free_.size();
   Bytes bytes;
   for (int size_class = 0; size_class < kClasses; ++size_class) {
     for (const Chunk* chunk : chunks_[size_class]) {

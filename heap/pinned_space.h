@@ -98,6 +98,7 @@ class PinnedSpace {
   mutable absl::Mutex mu_;
   std::array<std::vector<Chunk*>, kClasses> chunks_ ABSL_GUARDED_BY(mu_);
   std::vector<Chunk*> swept_ ABSL_GUARDED_BY(mu_);      // empty, pages not yet given back
+  size_t releasing_ ABSL_GUARDED_BY(mu_) = 0;           // chunks whose pages are being given back
   std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);    // empty, pages given back
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);

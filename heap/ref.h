@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 // Whether references are checked where they are used. On unless NDEBUG is defined; a program must
 // be compiled with one setting throughout, as the layout of Ref depends on it.
@@ -54,6 +55,8 @@ class Stamp {
 template <typename T>
 class Ref {
  public:
+  using Target = T;
+
   Ref() = default;
   Ref(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
 
@@ -64,10 +67,6 @@ class Ref {
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
   explicit operator bool() const { return pointer_ != nullptr; }
-
-  // Identity of objects.
-  friend bool operator==(const Ref& a, const Ref& b) { return a.get() == b.get(); }
-  friend bool operator==(const Ref& a, std::nullptr_t) { return a.pointer_ == nullptr; }
 
   // For Ebb's own classes: the reference as the heap stores it (the payload's address; 0 is null).
   uintptr_t bits() const { return reinterpret_cast<uintptr_t>(get()); }
@@ -81,6 +80,25 @@ class Ref {
   T* pointer_ = nullptr;
   [[no_unique_address]] internal::Stamp stamp_;
 };
+
+// Ref, Field, Local and Persistent. All compare with each other, and with nullptr: by identity of
+// the object.
+template <typename H>
+concept Handle = requires(const H& handle) {
+  typename H::Target;
+  static_cast<Ref<typename H::Target>>(handle);
+};
+
+template <Handle A, Handle B>
+  requires std::is_same_v<typename A::Target, typename B::Target>
+bool operator==(const A& a, const B& b) {
+  using R = Ref<typename A::Target>;
+  return static_cast<R>(a).bits() == static_cast<R>(b).bits();
+}
+template <Handle A>
+bool operator==(const A& a, std::nullptr_t) {
+  return !static_cast<bool>(static_cast<Ref<typename A::Target>>(a));
+}
 
 }  // namespace ebb
 

@@ -63,18 +63,27 @@ void RootTable::Release(RootSlot* slot) {
   if (last) delete &table;
 }
 
+void RootTable::ClearLocked() {
+  for (const std::unique_ptr<Chunk>& chunk : chunks_) {
+    for (RootSlot& slot : chunk->slots) {
+      // Relaxed: null publishes nothing.
+      if ((slot.bits_.load(std::memory_order_relaxed) & RootSlot::kFree) == 0) {
+        slot.bits_.store(0, std::memory_order_relaxed);
+      }
+    }
+  }
+}
+
+void RootTable::Clear() {
+  absl::MutexLock lock(&mu_);
+  ClearLocked();
+}
+
 void RootTable::Disown() {
   bool last = false;
   {
     absl::MutexLock lock(&mu_);
-    for (const std::unique_ptr<Chunk>& chunk : chunks_) {
-      for (RootSlot& slot : chunk->slots) {
-        // Relaxed: null publishes nothing.
-        if ((slot.bits_.load(std::memory_order_relaxed) & RootSlot::kFree) == 0) {
-          slot.bits_.store(0, std::memory_order_relaxed);
-        }
-      }
-    }
+    ClearLocked();
     disowned_ = true;
     last = in_use_ == 0;
   }

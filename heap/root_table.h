@@ -30,14 +30,16 @@ class RootSlot {
 };
 
 // Slots in aligned chunks, so that a slot finds its table by arithmetic, with a free list through
-// the unused ones. Thread-safe. The table lives until its heap and its last slot are gone.
+// the unused ones. Thread-safe. The table lives until it is disowned and its last slot is gone.
 class RootTable {
  public:
   static constexpr size_t kChunkBytes = 4096;
 
   // For the heap: Disown is its last call.
   static RootTable* New() { return new RootTable; }
-  // Every slot reads as null from now on.
+  // Every slot reads as null, until a thread that is still attached stores something.
+  void Clear() ABSL_LOCKS_EXCLUDED(mu_);
+  // The heap's memory goes: every slot reads as null, for good.
   void Disown() ABSL_LOCKS_EXCLUDED(mu_);
 
   // A slot that holds null. O(1).
@@ -78,6 +80,7 @@ class RootTable {
   RootTable() = default;
   static RootTable& TableOf(const RootSlot* slot);
   RootSlot* AcquireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ClearLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;

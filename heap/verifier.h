@@ -23,7 +23,7 @@ class Verifier {
 
   // Internal, with the first fault: every layer's own invariants; that regions parse
   // (inv.region-parsable); that every reference that a root leads to names an object of this heap,
-  // in the region where it may be (inv.tospace), with an intact header (inv.type-magic).
+  // in the region where it may be (inv.tospace), with an intact header (inv.type-magic, inv.object-size).
   absl::Status Check();
 
  private:
