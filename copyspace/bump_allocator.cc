@@ -8,9 +8,9 @@ bool BumpAllocator::Refill(CopySpace& space, AcquirePurpose purpose, size_t byte
   block_ = space.AcquireBlock(purpose, Bytes(static_cast<int64_t>(bytes)));
   if (block_ == nullptr) return false;
   const int region = space.active_region();
-  top_ = block_->region_begin(region) + block_->used(region);
+  payload_ = block_->region_begin(region) + block_->used(region) + kHeaderBytes;
   known_zero_ = block_->known_zero(region);
-  SetLimit(block_->region_end(region));
+  SetLimit(block_->region_end(region) + kHeaderBytes);
   return true;
 }
 
@@ -18,10 +18,10 @@ void BumpAllocator::Close(CopySpace& space) {
   if (block_ == nullptr) return;
   Block* block = block_;
   const uintptr_t begin = block->region_begin(space.active_region());
-  const uint32_t used = static_cast<uint32_t>(top_ - begin);
+  const uint32_t used = static_cast<uint32_t>(top() - begin);
   SetLimit(kClosedLimit);
   block_ = nullptr;
-  top_ = 0;
+  payload_ = 0;
   known_zero_ = false;
   space.ReturnBlock(block, used);
 }

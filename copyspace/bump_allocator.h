@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/config.h"
 #include "absl/base/optimization.h"
 #include "absl/log/check.h"
 #include "copyspace/block.h"
@@ -32,11 +33,12 @@ class BumpAllocator {
   // open, or the slow path is forced. `bytes` is a positive multiple of 8, at most kRegionSize. The
   // memory is not cleared: see known_zero.
   uintptr_t TryAllocate(size_t bytes) {
-    const uintptr_t object = top_;
-    const uintptr_t new_top = object + bytes;
-    // Relaxed: the slow path synchronises, in RestoreLimit.
-    if (ABSL_PREDICT_FALSE(new_top > limit_.load(std::memory_order_relaxed))) return 0;
-    top_ = new_top;
+    const uintptr_t payload = payload_;
+    const uintptr_t next_payload = payload + bytes;
+    if (ABSL_PREDICT_FALSE(IsPastLimit(next_payload))) return 0;
+    payload_ = next_payload;
+    const uintptr_t object = payload - kHeaderBytes;
+    ABSL_ASSUME(object != 0);  // else nothing is open, and every payload is past the limit
     return object;
   }
 
@@ -61,21 +63,39 @@ class BumpAllocator {
   // The open block, or null.
   Block* block() const { return block_; }
   // The next object's header word; 0 when nothing is open.
-  uintptr_t top() const { return top_; }
+  uintptr_t top() const { return block_ == nullptr ? 0 : payload_ - kHeaderBytes; }
   // The room left in the open region, whether or not the slow path is forced.
-  size_t room() const { return block_ == nullptr ? 0 : real_limit_ - top_; }
+  size_t room() const { return block_ == nullptr ? 0 : real_limit_ - payload_; }
   // The memory from top on is known to be zero.
   bool known_zero() const { return known_zero_; }
 
  private:
-  // Below every new top, since `bytes` is at least 8.
+  // Below every next payload, since `bytes` is at least 8.
   static constexpr uintptr_t kForcedLimit = 0;
   static constexpr uintptr_t kClosedLimit = 1;
 
   void SetLimit(uintptr_t limit);
 
-  // The fast path's two words, at offsets 0 and 8: its instructions are counted.
-  uintptr_t top_ = 0;
+  // A relaxed load and a comparison: the slow path synchronises, in RestoreLimit. Compilers do not
+  // make one instruction of an atomic load and what uses it, so on x86-64 that is spelled out.
+  bool IsPastLimit(uintptr_t next_payload) const {
+#if defined(__x86_64__) && !defined(ABSL_HAVE_THREAD_SANITIZER)
+    static_assert(sizeof(limit_) == sizeof(uintptr_t));
+    bool past;
+    asm volatile("cmpq %[limit], %[next]"
+                 : "=@cca"(past)
+                 : [limit] "m"(limit_), [next] "r"(next_payload));
+    return past;
+#else
+    return next_payload > limit_.load(std::memory_order_relaxed);
+#endif
+  }
+
+  // The fast path's two words, at offsets 0 and 8: its instructions are counted. Both lie a header
+  // word beyond what they stand for: where the next object's payload begins, which is the reference
+  // that the allocation is for, and where a payload would begin behind the region.
+  static constexpr uintptr_t kHeaderBytes = 8;
+  uintptr_t payload_ = 0;
   std::atomic<uintptr_t> limit_{kClosedLimit};
   uintptr_t real_limit_ = kClosedLimit;  // what the owner last wanted limit_ to be
   Block* block_ = nullptr;

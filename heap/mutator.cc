@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "absl/log/check.h"
 #include "absl/log/log.h"
@@ -42,9 +43,14 @@ Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
 }
 
 Mutator::~Mutator() {
+  // Destroyed before a newer Mutator of this thread: that one must not run, and so hold up a pause,
+  // while this one waits for the pause's end.
+  Mutator* const newer = suspensions_ > 0 ? RunningOnThisThread(*heap_) : nullptr;
+  if (newer != nullptr) newer->Suspend();
   while (suspensions_ > 0) Resume();
   allocator_.Close(heap_->spaces().copy());
   heap_->safepoints().Detach(*this);
+  if (newer != nullptr) newer->Resume();
   while (locals_ != nullptr) {
     internal::LocalBase* local = locals_;
     locals_ = local->previous();
@@ -53,16 +59,18 @@ Mutator::~Mutator() {
   Mutator** link = &this_threads_mutators;
   while (*link != this) {
     CHECK(*link != nullptr) << "an ebb::Mutator must be destroyed by the thread that made it";
-    if ((*link)->suspended_ == this) (*link)->suspended_ = nullptr;
+    if ((*link)->suspended_ == this) (*link)->suspended_ = std::exchange(suspended_, nullptr);
     link = &(*link)->next_on_thread_;
   }
   *link = next_on_thread_;
   if (suspended_ != nullptr) suspended_->Resume();
 }
 
-Mutator* Mutator::Current(const Heap& heap) {
+Mutator* Mutator::Current(const Heap& heap) { return RunningOnThisThread(*heap.core()); }
+
+Mutator* Mutator::RunningOnThisThread(const HeapCore& heap) {
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    if (m->heap_ == heap.core() && m->suspensions_ == 0) return m;
+    if (m->heap_.get() == &heap && m->suspensions_ == 0) return m;
   }
   return nullptr;
 }
@@ -183,7 +191,8 @@ absl::StatusOr<uintptr_t> Mutator::AllocateLarge(size_t object_bytes) {
   return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().large(), object_bytes); });
 }
 
-absl::StatusOr<uintptr_t> Mutator::AllocatePinned(size_t object_bytes) {
+absl::StatusOr<uintptr_t> Mutator::AllocatePinned(const TypeInfo& type) {
+  const size_t object_bytes = type.object_bytes;
   if (object_bytes > internal::PinnedSpace::kMostObjectBytes) return AllocateLarge(object_bytes);
   return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().pinned(), object_bytes); });
 }

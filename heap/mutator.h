@@ -56,26 +56,34 @@ class MisuseError : public std::logic_error {
 
 namespace internal {
 
-// How New keeps an argument over its own safepoint: references are rooted, the rest passes.
-// `A` is a reference to the argument's type.
+// How New hands an argument to its slow path: references and small values in a register, so that the
+// fast path needs no stack, the rest as it came. `A` is a reference to the argument's type.
 template <typename A, typename Value = std::remove_cvref_t<A>>
+struct Passed {
+  static constexpr bool kByValue = std::is_trivially_copyable_v<Value> && sizeof(Value) <= 16;
+  using type = std::conditional_t<kByValue, Value, A>;
+};
+template <typename A, typename T>
+struct Passed<A, Ref<T>> {
+  using type = Ref<T>;
+};
+template <typename A, typename T>
+struct Passed<A, Field<T>> {
+  using type = Ref<T>;
+};
+
+// How the slow path keeps it over the safepoint: references are rooted. `A` is as Passed makes it.
+template <typename A>
 struct Rooted {
   A value;
   Rooted(const Mutator&, A argument) : value(std::forward<A>(argument)) {}
-  A get() { return std::forward<A>(value); }
+  A&& get() { return std::forward<A>(value); }
 };
-template <typename A, typename T>
-struct Rooted<A, Ref<T>> {
+template <typename T>
+struct Rooted<Ref<T>> {
   Local<T> value;
   template <typename M>
-  Rooted(M& mutator, const Ref<T>& argument) : value(mutator, argument) {}
-  Ref<T> get() { return value; }
-};
-template <typename A, typename T>
-struct Rooted<A, Field<T>> {
-  Local<T> value;
-  template <typename M>
-  Rooted(M& mutator, const Field<T>& argument) : value(mutator, argument.load()) {}
+  Rooted(M& mutator, Ref<T> argument) : value(mutator, argument) {}
   Ref<T> get() { return value; }
 };
 
@@ -107,28 +115,26 @@ class Mutator {
         return Construct<T>(header, std::forward<Args>(args)...);
       }
     }
-    return ValueOrThrow(NewSlow<T>(
-        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...));
+    return NewSlow<T, Passed<Args>...>(std::forward<Args>(args)...);
   }
 
   // As New, but the error is a Status: ResourceExhausted or FailedPrecondition.
   template <typename T, typename... Args>
   absl::StatusOr<Ref<T>> TryNew(Args&&... args) {
-    return NewSlow<T>(
-        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...);
+    return NewRooted<T>(&Mutator::AllocateSmallOrLarge,
+                        internal::Rooted<Passed<Args>>(*this, std::forward<Args>(args))...);
   }
 
   // As New, and the object never moves: its address may be known outside the heap while a root or
   // a Field keeps it alive. Costs more than New, and memory that a cycle cannot compact.
   template <typename T, typename... Args>
   Ref<T> NewPinned(Args&&... args) {
-    return ValueOrThrow(NewPinnedSlow<T>(
-        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...));
+    return ValueOrThrow(TryNewPinned<T>(std::forward<Args>(args)...));
   }
   template <typename T, typename... Args>
   absl::StatusOr<Ref<T>> TryNewPinned(Args&&... args) {
-    return NewPinnedSlow<T>(
-        internal::Rooted<Args&&>(*this, std::forward<Args>(args))...);
+    return NewRooted<T>(&Mutator::AllocatePinned,
+                        internal::Rooted<Passed<Args>>(*this, std::forward<Args>(args))...);
   }
 
   // An array of `length` value-initialised elements (zeros, null Fields). O(length).
@@ -202,15 +208,19 @@ class Mutator {
     copyspace::ForwardingWord::Of(payload).Initialize(reinterpret_cast<uintptr_t>(&type));
     return payload;
   }
-  template <typename T, typename... RootedArgs>
-  [[gnu::noinline]] absl::StatusOr<Ref<T>> NewSlow(RootedArgs&&... args) {
-    absl::StatusOr<uintptr_t> header = AllocateSlow(kTypeInfo<T>, kTypeInfo<T>.object_bytes);
-    if (!header.ok()) return std::move(header).status();
-    return Construct<T>(*header, args.get()...);
+  template <typename A>
+  using Passed = typename internal::Passed<A&&>::type;
+  using AllocateFixed = absl::StatusOr<uintptr_t> (Mutator::*)(const TypeInfo& type);
+
+  template <typename T, typename... Args>
+  [[gnu::noinline]] Ref<T> NewSlow(Args... args) {
+    return ValueOrThrow(
+        NewRooted<T>(&Mutator::AllocateSmallOrLarge,
+                     internal::Rooted<Args>(*this, std::forward<Args>(args))...));
   }
   template <typename T, typename... RootedArgs>
-  [[gnu::noinline]] absl::StatusOr<Ref<T>> NewPinnedSlow(RootedArgs&&... args) {
-    absl::StatusOr<uintptr_t> header = AllocatePinned(kTypeInfo<T>.object_bytes);
+  absl::StatusOr<Ref<T>> NewRooted(AllocateFixed allocate, RootedArgs&&... args) {
+    absl::StatusOr<uintptr_t> header = (this->*allocate)(kTypeInfo<T>);
     if (!header.ok()) return std::move(header).status();
     return Construct<T>(*header, args.get()...);
   }
@@ -227,7 +237,10 @@ class Mutator {
   absl::StatusOr<uintptr_t> AllocateSlow(const TypeInfo& type, size_t object_bytes,
                                          bool* zeroed = nullptr);
   absl::StatusOr<uintptr_t> AllocateLarge(size_t object_bytes);
-  absl::StatusOr<uintptr_t> AllocatePinned(size_t object_bytes);
+  absl::StatusOr<uintptr_t> AllocateSmallOrLarge(const TypeInfo& type) {
+    return AllocateSlow(type, type.object_bytes);
+  }
+  absl::StatusOr<uintptr_t> AllocatePinned(const TypeInfo& type);
   template <typename Space>
   absl::StatusOr<uintptr_t> AllocateInPlace(Space& space, size_t object_bytes);
   // A safepoint, then `attempt` for as long as the heap and the exhaustion handler let it try.
@@ -265,6 +278,7 @@ class Mutator {
   // allocated, and that nobody knows of yet, must not be left behind in from-space.
   void RearmFastPath();
 
+  static Mutator* RunningOnThisThread(const internal::HeapCore& heap);
   void Suspend();
   void Resume();
 

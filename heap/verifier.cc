@@ -15,6 +15,9 @@ namespace {
 const TypeInfo* IntactType(Reference object) {
   const ForwardingWord::Snapshot word = ForwardingWord::Of(object).Load();
   if (word.busy() || word.is_forwarded() || word.type() == 0) return nullptr;
+  // Most stray words are no address of a TypeInfo, nor one that may be read.
+  constexpr int kUserAddressBits = 47;
+  if (word.type() % alignof(TypeInfo) != 0 || word.type() >> kUserAddressBits != 0) return nullptr;
   const auto* type = reinterpret_cast<const TypeInfo*>(word.type());
   return type->magic == kTypeInfoMagic ? type : nullptr;
 }
@@ -50,8 +53,9 @@ absl::Status Verifier::CheckRegions() {
 
 absl::Status Verifier::CheckRegion(const Block& block, int region) {
   const uintptr_t begin = block.region_begin(region);
+  const uintptr_t end = begin + block.used(region);
   uintptr_t header = begin;
-  while (header < begin + block.used(region)) {
+  while (header < end) {
     const Reference object = header + kHeaderBytes;
     const TypeInfo* type = IntactType(object);
     if (type == nullptr) {
@@ -59,11 +63,13 @@ absl::Status Verifier::CheckRegion(const Block& block, int region) {
                                               absl::Hex(header)));
     }
     if (type->kind != ObjectKind::kFiller) in_regions_[object] = false;
-    header += type->ObjectBytes(object);
-  }
-  if (header != begin + block.used(region)) {
-    return absl::InternalError(absl::StrCat("inv.region-parsable: ", block,
-                                            ": the last object ends at ", absl::Hex(header)));
+    const size_t bytes = type->ObjectBytes(object);
+    if (bytes == 0 || bytes > end - header) {
+      return absl::InternalError(absl::StrCat("inv.region-parsable: ", block, ": the ", type->name,
+                                              " at ", absl::Hex(object), " of ", bytes,
+                                              " bytes ends outside of what is used"));
+    }
+    header += bytes;
   }
   return absl::OkStatus();
 }

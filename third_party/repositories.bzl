@@ -17,21 +17,6 @@ def ebb_repositories(root = "."):
     native.local_repository(name = "com_google_googletest", path = third_party + "/src/googletest")
     native.local_repository(name = "com_github_google_benchmark", path = third_party + "/src/benchmark")
 
-    # The headers of Debian's libboost1.81-dev that Boost.PFR needs, unpacked by tools/setup.sh
-    # (not installed: that would displace a machine's own Boost).
-    native.new_local_repository(
-        name = "boost_pfr",
-        path = third_party + "/src/boost_pfr",
-        build_file_content = """
-cc_library(
-    name = "pfr",
-    hdrs = glob(["boost/**/*.hpp"]),
-    includes = ["."],
-    visibility = ["//visibility:public"],
-)
-""",
-    )
-
     # Debian package liburing-dev.
     native.new_local_repository(
         name = "liburing",

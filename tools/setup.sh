@@ -11,10 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(bazel-bootstrap bazel-skylib build-essential dpkg-dev python3 liburing-dev spin
   clang-19 clang-tidy-19 clang-format-19 lld-19 llvm-19 libclang-rt-19-dev)
 sources=(abseil/trixie googletest/bookworm benchmark/bookworm)   # source package / suite
-pfr=libboost1.81-dev/bookworm                                    # binary package / suite
 src=third_party/src
 stamp=$src/.stamp
-want="v3 ${sources[*]} $pfr"
+want="v4 ${sources[*]}"
 
 for argument in "$@"; do
   case $argument in
@@ -100,14 +99,12 @@ download() {
   for s in "${suites[@]}"; do
     printf 'Types: deb-src\nSuites: %s\n%s\n\n' "$s" "$entry"
   done >"$tmp/parts/ebb.sources"
-  printf 'Types: deb\nSuites: %s\n%s\n' "${pfr#*/}" "$entry" >>"$tmp/parts/ebb.sources"
   local get=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$tmp/parts"
     -o Dir::State::Lists="$tmp/lists" -o Dir::Cache="$tmp/cache" -o Acquire::Languages=none
     -o Acquire::Retries=3 -o APT::Sandbox::User="$(id -un)")
   logged "apt-get update" "${get[@]}" update
   cd "$tmp/work"
   logged "downloading ${sources[*]}" "${get[@]}" source --download-only "${sources[@]}"
-  logged "downloading $pfr" "${get[@]}" download "$pfr"
   cd "$OLDPWD"
 }
 
@@ -118,11 +115,6 @@ unpack() {
     p=${s%/*}
     logged "unpacking $p" dpkg-source --no-check -x "$tmp/work/${p}"_*.dsc "$new/$p"
   done
-  # Boost.PFR: only its headers, out of a 10 MB package, and beside whatever Boost the machine has.
-  dpkg-deb --fsys-tarfile "$tmp/work/${pfr%/*}"_*.deb |
-    tar -x -C "$tmp/work" --wildcards './usr/include/boost/pfr*'
-  mkdir "$new/boost_pfr"
-  mv "$tmp/work/usr/include/boost" "$new/boost_pfr/"
   # Debian pins Abseil's own string_view/optional/variant types; with C++20 take the std ones.
   sed -i -E 's/(define ABSL_OPTION_USE_STD_[A-Z_]+) 0/\1 2/' "$new/abseil/absl/base/options.h"
   for p in "$new"/*/; do
@@ -151,7 +143,7 @@ fi
 exec 9<third_party
 flock 9
 if ! unpacked; then
-  echo "setup: unpacking ${sources[*]} $pfr into $src" >&2
+  echo "setup: unpacking ${sources[*]} into $src" >&2
   download
   unpack
 fi
