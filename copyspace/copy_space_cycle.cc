@@ -21,6 +21,16 @@ void CopySpace::Flip(const MutatorsStopped&) {
   reserve_bit_ ^= kRegionBit;
   parity_ ^= 1;
 
+  // What is retained in the reserve only is in from-space like anything else there, and the active
+  // region is empty: evacuation may use it, once there is nothing else. Without that, a space whose
+  // every block is retained could not move anything again, however little of it is alive.
+  BlockStack ordinary = retained_.RemoveIf(
+      [active = active_region()](const Block& block) { return !block.retained(active); });
+  while (Block* block = ordinary.Pop()) {
+    block->set_retained(1 - active_region(), false);
+    empty_.Push(*block, BlockList::kEmpty);
+  }
+
   // The walk below gives them back by address, the lowest on top: evacuation and then mutators fill
   // runs of neighbours, and what is not needed gathers at the high end.
   full_.Drain();

@@ -147,6 +147,11 @@ absl::Status CopySpaceDriver::Collect(Draw draw) {
   from_space.swap(regions_);
   space_->Flip(space_.stopped());
   ++collections_;
+  // A block whose retained objects are in the reserve now may be evacuated to.
+  retained_blocks_.clear();
+  for (const auto& [region, used] : from_space) {
+    if (!space_->InReserve(region)) retained_blocks_.insert(&Block::Of(region));
+  }
   for (Object& object : live_) {
     if (absl::Status status = Evacuate(object, draw); !status.ok()) return status;
     if (draw(64) == 0) {

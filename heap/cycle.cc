@@ -29,9 +29,11 @@ Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool,
 Cycle::~Cycle() { spaces_.ledger().Credit(debited_); }
 
 // The parallel collector, whole.
-CycleResult Cycle::Run(const Safepoints::Pause& pause) {
+absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
   CycleResult result;
   const MutatorsStopped& stopped = pause.stopped();
+  // The last cycle may have forbidden access to what this one copies to.
+  if (absl::Status status = AllowAccessToReserve(stopped); !status.ok()) return status;
   if (stress_.verify) VerifyOrStop(pause, "before a cycle");
 
   // Objects end where the allocators stood: from here on all accounts are exact.
@@ -57,11 +59,12 @@ void Cycle::CloseAllocators(const std::vector<Mutator*>& mutators) {
   for (Mutator* mutator : mutators) mutator->CloseAllocator();
 }
 
+absl::Status Cycle::AllowAccessToReserve(const MutatorsStopped& stopped) {
+  if (!stress_.protect_from_space) return absl::OkStatus();
+  return spaces_.copy().ProtectReserve(platform::Access::kReadWrite, stopped);
+}
+
 void Cycle::Flip(const MutatorsStopped& stopped) {
-  if (stress_.protect_from_space) {
-    absl::Status status = spaces_.copy().ProtectReserve(platform::Access::kReadWrite, stopped);
-    LOG_IF(ERROR, !status.ok()) << status;
-  }
   spaces_.pinned().ClearMarks(stopped);
   spaces_.large().ClearMarks(stopped);
   spaces_.copy().Flip(stopped);

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "background/worker_pool.h"
 #include "copyspace/mutators_stopped.h"
 #include "heap/options.h"
@@ -29,8 +31,9 @@ class Cycle {
   Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, const Options& options);
   ~Cycle();
 
-  // The parallel collector: everything in one pause.
-  CycleResult Run(const Safepoints::Pause& pause);
+  // The parallel collector: everything in one pause. The only error is the system's, under
+  // StressOptions::protect_from_space; then nothing has been done.
+  absl::StatusOr<CycleResult> Run(const Safepoints::Pause& pause);
   // Closes all mutators' allocators and checks the whole heap.
   absl::Status Verify(const Safepoints::Pause& pause);
 
@@ -40,6 +43,7 @@ class Cycle {
  private:
   // The phases, in order.
   void CloseAllocators(const std::vector<Mutator*>& mutators);
+  absl::Status AllowAccessToReserve(const copyspace::MutatorsStopped& stopped);
   void Flip(const copyspace::MutatorsStopped& stopped);
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
   void MakeRetainedRegionsParsable();

@@ -91,11 +91,13 @@ void HeapCore::StartBackground() {
 
 HeapCore::~HeapCore() { roots_->Disown(); }
 
-void HeapCore::RunCycle(const Safepoints::Pause& pause) {
-  cycles_.fetch_add(1, std::memory_order_relaxed);
+absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
   const int64_t begin = platform::MonotonicNanos();
-  const CycleResult result = cycle_->Run(pause);
+  const absl::StatusOr<CycleResult> run = cycle_->Run(pause);
+  if (!run.ok()) return run.status();
+  const CycleResult& result = *run;
   const int64_t end = platform::MonotonicNanos();
+  cycles_.fetch_add(1, std::memory_order_relaxed);
   absl::MutexLock lock(&stats_mu_);
   ++totals_.collections;
   totals_.pause_ns.Record(end - pause.requested_at());
@@ -107,6 +109,7 @@ void HeapCore::RunCycle(const Safepoints::Pause& pause) {
   totals_.retained_objects += result.trace.retained_objects;
   totals_.worklist_overflows += result.trace.overflows;
   totals_.collector_bytes = cycle_->memory().count();
+  return absl::OkStatus();
 }
 
 void HeapCore::ReleaseGarbage() {
@@ -118,14 +121,15 @@ void HeapCore::ReleaseGarbage() {
 
 absl::Status HeapCore::Collect(Mutator* self) {
   const int64_t begun = cycles_.load(std::memory_order_relaxed);
+  absl::Status status;
   {
     const Safepoints::Pause pause(safepoints_, self);
     // Two more than before this call: one of them began after it.
     const bool another_did = cycles_.load(std::memory_order_relaxed) > begun + 1;
-    if (!another_did) RunCycle(pause);
+    if (!another_did) status = RunCycle(pause);
   }
   ReleaseGarbage();
-  return absl::OkStatus();
+  return status;
 }
 
 absl::Status HeapCore::Verify(Mutator* self) {
@@ -143,7 +147,7 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
       // Another thread has collected while this one waited for its own pause.
       if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
     }
-    RunCycle(pause);
+    if (absl::Status status = RunCycle(pause); !status.ok()) return status;
     if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
   }
   ReleaseGarbage();

@@ -57,8 +57,8 @@ class HeapCore {
 
   absl::Status Start();
   void StartBackground();
-  // One cycle, in `pause`.
-  void RunCycle(const Safepoints::Pause& pause);
+  // One cycle, in `pause`; errors as of Cycle::Run.
+  absl::Status RunCycle(const Safepoints::Pause& pause);
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
@@ -74,7 +74,7 @@ class HeapCore {
   std::unique_ptr<background::WorkerPool> pool_;
   std::unique_ptr<Cycle> cycle_;
 
-  // Cycles begun. Written in a pause, read by anybody. Relaxed: a count that publishes nothing;
+  // Cycles run. Written in a pause, read by anybody. Relaxed: a count that publishes nothing;
   // what a cycle did is published by the end of its pause.
   std::atomic<int64_t> cycles_ = 0;
   std::atomic<int64_t> exhaustions_ = 0;  // relaxed likewise

@@ -355,10 +355,14 @@ class HeapModelTest : public ::testing::TestWithParam<Case> {};
 TEST_P(HeapModelTest, HoldsWhatTheModelCanReach) {
   uint64_t seed = 1;
   const char* text = std::getenv("EBB_SEED");
-  if (text != nullptr) ASSERT_TRUE(absl::SimpleAtoi(text, &seed));
+  if (text != nullptr) {
+    ASSERT_TRUE(absl::SimpleAtoi(text, &seed));
+  }
   double soak = 0;
   const char* seconds = std::getenv("EBB_SOAK");
-  if (seconds != nullptr) ASSERT_TRUE(absl::SimpleAtod(seconds, &soak));
+  if (seconds != nullptr) {
+    ASSERT_TRUE(absl::SimpleAtod(seconds, &soak));
+  }
   const absl::Time end = absl::Now() + absl::Seconds(soak);
   do {
     SCOPED_TRACE(absl::StrCat("EBB_SEED=", seed));

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -202,14 +203,20 @@ TEST(HeapStressTest, ManyPersistents) {
       while (kept->size() < 4000) {
         Ref<Stamped> object = arena.board()->at(kept->size() % kSlots).load();
         kept->emplace_back(arena.heap(), object);
-        if (object != nullptr) EXPECT_TRUE(Intact(object));
+        if (object != nullptr) {
+          EXPECT_TRUE(Intact(object));
+        }
       }
       for (const Persistent<Stamped>& each : *kept) {
-        if (each) EXPECT_TRUE(Intact(each));
+        if (each) {
+          EXPECT_TRUE(Intact(each));
+        }
       }
       kept->resize(kept->size() / 2);
       std::reverse(kept->begin(), kept->end());
-      if (i == 0) EXPECT_TRUE(arena.heap().Collect().ok());
+      if (i == 0) {
+        EXPECT_TRUE(arena.heap().Collect().ok());
+      }
     });
   }
   arena.Finish();
@@ -250,7 +257,8 @@ TEST(HeapStressTest, PageOutAndResizing) {
                .reserve_bytes = 16 << 20,
                .workers = 2,
                .page_out_tick = absl::Milliseconds(1)});
-  for (uint64_t i = 0; i < 3; ++i) arena.AddPlayer(i);
+  for (uint64_t i = 0; i < 2; ++i) arena.AddPlayer(i);
+  arena.AddPlayer(2, [&](Mutator&) { EXPECT_TRUE(arena.heap().Collect().ok()); });
   arena.Add([&, round = 0]() mutable {
     const int64_t max_bytes = int64_t{5 + ++round % 8} << 20;
     return arena.heap().SetMaxBytes(max_bytes).ok();
@@ -308,6 +316,36 @@ TEST(HeapStressTest, RarePathsVerified) {
     arena.AddPlayer(i, [&](Mutator&) { EXPECT_TRUE(arena.heap().Collect().ok()); });
   }
   arena.Finish();
+}
+
+// An exhaustion handler that throws loses no request for a pause: threads that only poll still stop.
+TEST(HeapStressTest, HandlersThatThrow) {
+  Options options{.max_bytes = 3 << 20, .workers = 1};
+  options.on_exhaustion = [](const Exhaustion&) -> ExhaustionAction { throw std::runtime_error("full"); };
+  Arena arena(options);
+  std::atomic<bool> done = false;
+  std::thread collector([&] {
+    while (!done.load(std::memory_order_relaxed)) {  // publishes nothing
+      EXPECT_TRUE(arena.heap().Collect().ok());
+    }
+  });
+  for (int i = 0; i < 3; ++i) {
+    arena.Add([&] {
+      Mutator mutator(arena.heap());
+      Local<Node> list(mutator);
+      try {
+        for (;;) list = mutator.New<Node>(list, nullptr, 1);
+      } catch (const std::runtime_error&) {
+        list = nullptr;
+      }
+      const int64_t before = arena.heap().stats().collections;
+      while (arena.heap().stats().collections < before + 2) mutator.Safepoint();
+      return true;
+    });
+  }
+  arena.Finish();
+  done.store(true, std::memory_order_relaxed);
+  collector.join();
 }
 
 TEST(HeapStressTest, ManyHeaps) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 namespace ebb {
 
@@ -19,19 +20,19 @@ class Histogram {
     value = std::max<int64_t>(value, 0);
     ++buckets_[BucketOf(static_cast<uint64_t>(value))];
     ++count_;
-    sum_ += value;
+    Add(value);
     max_ = std::max(max_, value);
   }
 
   void Merge(const Histogram& other) {
     for (size_t i = 0; i < buckets_.size(); ++i) buckets_[i] += other.buckets_[i];
     count_ += other.count_;
-    sum_ += other.sum_;
+    Add(other.sum_);
     max_ = std::max(max_, other.max_);
   }
 
   int64_t Count() const { return count_; }
-  int64_t Sum() const { return sum_; }
+  int64_t Sum() const { return sum_; }  // exact, or the greatest int64_t if that is less
   int64_t Max() const { return max_; }  // exact
 
   // The least recorded value v such that `percent` % of all are at most v, rounded up to the end
@@ -52,6 +53,9 @@ class Histogram {
   static constexpr int kSubBits = 5;
   static constexpr uint64_t kSub = uint64_t{1} << kSubBits;
 
+  void Add(int64_t amount) {
+    if (__builtin_add_overflow(sum_, amount, &sum_)) sum_ = std::numeric_limits<int64_t>::max();
+  }
   static size_t BucketOf(uint64_t value) {
     if (value < 2 * kSub) return value;
     const int shift = std::bit_width(value) - 1 - kSubBits;

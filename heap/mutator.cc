@@ -150,16 +150,31 @@ void Mutator::StressCollect() {
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   const auto range = static_cast<uint64_t>(2 * stress.collect_every - 1);
   stress_countdown_ = static_cast<int64_t>((z ^ (z >> 31)) % range) + 1;
-  (void)heap_->Collect(this);  // without a failure mode here: the scope checks were made
+  (void)heap_->Collect(this);  // one that the system does not let begin is made up for later
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateWith(
     size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt) {
   if (absl::Status status = PassSafepoint("allocation"); !status.ok()) return status;
   StressCollect();
-  absl::StatusOr<uintptr_t> result = heap_->Allocate(*this, object_bytes, attempt);
-  RearmFastPath();
-  return result;
+  // Also when the exhaustion handler throws: a request for a pause may have been swallowed by then.
+  struct Rearm {
+    Mutator& mutator;
+    ~Rearm() { mutator.RearmFastPath(); }
+  } rearm{*this};
+  return heap_->Allocate(*this, object_bytes, attempt);
+}
+
+// A request for a pause that comes between restoring the limit and allocating forces the slow path
+// again: that is no lack of room. The request is seen where the fast path is rearmed.
+uintptr_t Mutator::AllocateFromOpenRegion(size_t object_bytes, bool align16) {
+  const size_t most = object_bytes + internal::AlignmentPadding(align16);
+  uintptr_t header = 0;
+  do {
+    allocator_.RestoreLimit();
+    header = internal::AllocateAligned(allocator_, object_bytes, align16);
+  } while (header == 0 && allocator_.room() >= most);
+  return header;
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t object_bytes,
@@ -171,16 +186,14 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
   const bool align16 = type.align16;
   return AllocateWith(object_bytes, [&]() -> absl::StatusOr<uintptr_t> {
     copyspace::CopySpace& space = heap_->spaces().copy();
-    allocator_.RestoreLimit();
-    uintptr_t header = internal::AllocateAligned(allocator_, object_bytes, align16);
+    uintptr_t header = AllocateFromOpenRegion(object_bytes, align16);
     if (header == 0) {
       const size_t wanted = object_bytes + internal::AlignmentPadding(align16);
       if (!allocator_.Refill(space, copyspace::AcquirePurpose::kMutator, wanted)) {
         absl::Status status = space.last_failure();
         return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
       }
-      allocator_.RestoreLimit();
-      header = internal::AllocateAligned(allocator_, object_bytes, align16);
+      header = AllocateFromOpenRegion(object_bytes, align16);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();
     return header;

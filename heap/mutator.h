@@ -236,6 +236,8 @@ class Mutator {
   // not cleared, unless `zeroed` is given: then it says whether it is.
   absl::StatusOr<uintptr_t> AllocateSlow(const TypeInfo& type, size_t object_bytes,
                                          bool* zeroed = nullptr);
+  // The header word's address, or 0 if the open region has no room.
+  uintptr_t AllocateFromOpenRegion(size_t object_bytes, bool align16);
   absl::StatusOr<uintptr_t> AllocateLarge(size_t object_bytes);
   absl::StatusOr<uintptr_t> AllocateSmallOrLarge(const TypeInfo& type) {
     return AllocateSlow(type, type.object_bytes);

@@ -103,7 +103,9 @@ TEST_F(PinnedSpaceTest, AgreesWithAModel) {
       it = lives ? std::next(it) : model.erase(it);
     }
     EXPECT_GE(space_.object_bytes(), least);
-    if (round % 3 != 0) EXPECT_TRUE(space_.ReleaseSwept().ok());
+    if (round % 3 != 0) {
+      EXPECT_TRUE(space_.ReleaseSwept().ok());
+    }
     EXPECT_GE(ledger_.used(), space_.object_bytes());
     EXPECT_EQ(ledger_.used() % kChunk, Bytes(0));
   }

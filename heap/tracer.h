@@ -138,12 +138,24 @@ class Tracer {
   // How often a worker looks whether others are idle, in objects scanned.
   static constexpr uint32_t kShareInterval = 32;
 
+  // An object that this worker has claimed and not yet moved, and the edge it was found by.
+  struct Claim {
+    uintptr_t edge;
+    copyspace::Reference from;
+    uintptr_t type_bits;
+  };
+  static constexpr size_t kClaims = 16;
+
+  // Whether a reference that is not null leads into from-space; marks what is marked in place.
+  bool MustEvacuate(copyspace::Reference reference);
+  // The object's new reference, or its old one if it had to be retained.
+  copyspace::Reference EvacuateAlone(copyspace::Reference from);
+  copyspace::Reference EvacuateShared(copyspace::Reference from);
   template <bool kShared>
-  copyspace::Reference Forward(copyspace::Reference reference);
-  template <bool kShared>
-  copyspace::Reference Evacuate(copyspace::Reference from);
-  template <bool kShared>
-  copyspace::Reference ForwardLeftover(copyspace::Reference reference);
+  copyspace::Reference Move(copyspace::Reference from, uintptr_t type_bits);
+  void ClaimTarget(uintptr_t edge, copyspace::Reference from);
+  void SettleClaims();
+  static void StoreEdge(uintptr_t edge, copyspace::Reference reference);
   template <bool kShared>
   void ForwardEdge(uintptr_t edge);
   template <bool kShared>
@@ -182,6 +194,11 @@ class Tracer {
   size_t window_begin_ = 0;
   size_t window_size_ = 0;
   size_t stack_size_ = 0;
+  size_t claim_count_ = 0;
+  size_t busy_count_ = 0;
+  std::array<Claim, kClaims> claims_;
+  // Edges to objects that are claimed, by this worker or another.
+  std::array<uintptr_t, kClaims> busy_edges_;
   copyspace::Reference overflow_ = 0;  // the newest original on the list; linked by payload word 0
   uint32_t scans_until_share_ = kShareInterval;
   int64_t scans_alone_ = 0;
