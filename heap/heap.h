@@ -72,7 +72,8 @@ class Heap {
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
   Options options() const;
 
-  // Raises or lowers the hard maximum. InvalidArgument outside [1 MiB, Options::reserve_bytes]. When
+  // Raises or lowers the hard maximum. InvalidArgument below 1 MiB or an eighth of
+  // Options::max_bytes, and above Options::reserve_bytes. When
   // lowered below what is in use, the heap shrinks by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
 

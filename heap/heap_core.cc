@@ -138,20 +138,31 @@ absl::Status HeapCore::Verify(Mutator* self) {
 }
 
 // The attempt is made inside the pause, so that others cannot take what the cycle freed first; then
-// once more outside, when large objects' memory has been released.
+// once more outside, when large objects' memory has been released. A thread that is attached to
+// several heaps may be parked at the pause's end, where fresh memory would be lost: it only tries
+// outside, some more times.
 absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attempt) {
-  const int64_t begun = cycles_.load(std::memory_order_relaxed);
-  {
-    const Safepoints::Pause pause(safepoints_, &self);
-    if (cycles_.load(std::memory_order_relaxed) != begun) {
-      // Another thread has collected while this one waited for its own pause.
-      if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
+  constexpr int kTriesOutside = 8;
+  absl::StatusOr<uintptr_t> result;
+  for (int tries = 0; tries < kTriesOutside; ++tries) {
+    const int64_t begun = cycles_.load(std::memory_order_relaxed);
+    bool run_on = false;
+    {
+      const Safepoints::Pause pause(safepoints_, &self);
+      run_on = !pause.parked_others();
+      if (run_on && cycles_.load(std::memory_order_relaxed) != begun) {
+        // Another thread has collected while this one waited for its own pause.
+        if (result = attempt(); result.ok()) return result;
+      }
+      if (absl::Status status = RunCycle(pause); !status.ok()) return status;
+      if (run_on) {
+        if (result = attempt(); result.ok()) return result;
+      }
     }
-    if (absl::Status status = RunCycle(pause); !status.ok()) return status;
-    if (absl::StatusOr<uintptr_t> result = attempt(); result.ok()) return result;
+    ReleaseGarbage();
+    if (result = attempt(); result.ok() || run_on) return result;
   }
-  ReleaseGarbage();
-  return attempt();
+  return result;
 }
 
 absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attempt attempt) {
@@ -161,7 +172,7 @@ absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attemp
     result = CollectAndRetry(self, attempt);
     if (result.ok()) return result;
     exhaustions_.fetch_add(1, std::memory_order_relaxed);
-    if (asked == Options::kMostExhaustionCalls || !AskHandler(bytes, asked)) {
+    if (asked == Options::kMostExhaustionCalls || !AskHandler(self, bytes, asked)) {
       return Exhausted(bytes, result.status());
     }
     result = attempt();
@@ -169,8 +180,9 @@ absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attemp
   }
 }
 
-bool HeapCore::AskHandler(size_t bytes, int attempt) {
+bool HeapCore::AskHandler(Mutator& self, size_t bytes, int attempt) {
   if (!options_.on_exhaustion) return false;
+  const NoSafepoint no_allocation_by_the_handler(self);
   const HeapStats now = stats();
   switch (options_.on_exhaustion({.requested = static_cast<int64_t>(bytes),
                                   .live = now.live_bytes,
@@ -204,10 +216,13 @@ absl::Status HeapCore::Exhausted(size_t bytes, const absl::Status& why) const {
 }
 
 absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
-  if (max_bytes < (1 << 20) || max_bytes > options_.reserve_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "SetMaxBytes: '", max_bytes, "' is not between 1048576 and Options::reserve_bytes, which is ",
-        options_.reserve_bytes));
+  // The overdraft was sized for Options::max_bytes: it must not be most of the heap.
+  const int64_t least = std::max<int64_t>(1 << 20, 8 * spaces_->overdraft().count());
+  if (max_bytes < least || max_bytes > options_.reserve_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("SetMaxBytes: '", max_bytes, "' is not between ", least,
+                     " (an eighth of Options::max_bytes at most) and Options::reserve_bytes, which is ",
+                     options_.reserve_bytes));
   }
   copyspace::Ledger& ledger = spaces_->ledger();
   ledger.SetLimit(Bytes(max_bytes));

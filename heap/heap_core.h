@@ -63,7 +63,7 @@ class HeapCore {
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
   // True if `attempt` is to be made once more.
-  bool AskHandler(size_t bytes, int attempt);
+  bool AskHandler(Mutator& self, size_t bytes, int attempt);
   absl::Status Exhausted(size_t bytes, const absl::Status& why) const;
 
   const Options options_;

@@ -33,24 +33,24 @@ std::string ThreadName() {
 Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
   suspended_ = Current(heap);
   if (suspended_ != nullptr) suspended_->Suspend();
-  next_on_thread_ = this_threads_mutators;
-  this_threads_mutators = this;
   const StressOptions& stress = heap_->options().stress;
   stress_random_ = static_cast<uint64_t>(stress.seed);
   stress_countdown_ = stress.collect_every;
+  ParkThread(/*except=*/nullptr);
   heap_->safepoints().Attach(*this);
   RearmFastPath();
+  next_on_thread_ = this_threads_mutators;
+  this_threads_mutators = this;
+  UnparkThread();
 }
 
 Mutator::~Mutator() {
-  // Destroyed before a newer Mutator of this thread: that one must not run, and so hold up a pause,
-  // while this one waits for the pause's end.
-  Mutator* const newer = suspensions_ > 0 ? RunningOnThisThread(*heap_) : nullptr;
-  if (newer != nullptr) newer->Suspend();
-  while (suspensions_ > 0) Resume();
+  if (suspensions_ > 0) {
+    suspensions_ = 1;
+    Resume();
+  }
   allocator_.Close(heap_->spaces().copy());
   heap_->safepoints().Detach(*this);
-  if (newer != nullptr) newer->Resume();
   while (locals_ != nullptr) {
     internal::LocalBase* local = locals_;
     locals_ = local->previous();
@@ -59,6 +59,7 @@ Mutator::~Mutator() {
   Mutator** link = &this_threads_mutators;
   while (*link != this) {
     CHECK(*link != nullptr) << "an ebb::Mutator must be destroyed by the thread that made it";
+    // A newer one that outlives this one resumes, in its turn, what this one would have.
     if ((*link)->suspended_ == this) (*link)->suspended_ = std::exchange(suspended_, nullptr);
     link = &(*link)->next_on_thread_;
   }
@@ -66,16 +67,15 @@ Mutator::~Mutator() {
   if (suspended_ != nullptr) suspended_->Resume();
 }
 
-Mutator* Mutator::Current(const Heap& heap) { return RunningOnThisThread(*heap.core()); }
-
-Mutator* Mutator::RunningOnThisThread(const HeapCore& heap) {
+Mutator* Mutator::Current(const Heap& heap) {
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    if (m->heap_.get() == &heap && m->suspensions_ == 0) return m;
+    if (m->heap_ == heap.core() && m->suspensions_ == 0) return m;
   }
   return nullptr;
 }
 
 void Mutator::Suspend() {
+  if (no_safepoint_scopes_ > 0) Throw(CheckMayAllocate("Blocking, or a nested Mutator,"));
   ++epoch_;
   if (suspensions_++ > 0) return;
   allocator_.ForceSlow();
@@ -84,8 +84,40 @@ void Mutator::Suspend() {
 
 void Mutator::Resume() {
   if (--suspensions_ > 0) return;
-  heap_->safepoints().Unblock(*this);
-  RearmFastPath();
+  parked_ = true;
+  UnparkThread();
+}
+
+// inv.park-all: a thread that waits for the end of a pause, or for a pause of its own, counts as
+// running in no heap. Else two threads that are attached to two heaps could each wait for the other.
+bool Mutator::ParkThread(const Mutator* except) {
+  bool any = false;
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (m == except || m->parked_ || m->suspensions_ > 0) continue;
+    ++m->epoch_;
+    m->allocator_.ForceSlow();
+    m->heap_->safepoints().Block(*m);
+    m->parked_ = true;
+    any = true;
+  }
+  return any;
+}
+
+void Mutator::UnparkThread() {
+  for (Mutator* m = this_threads_mutators; m != nullptr;) {
+    if (m->parked_ && m->suspensions_ == 0) {
+      if (!m->heap_->safepoints().TryUnblock(*m)) {
+        // All or none: those that run already must not while this one is waited for.
+        ParkThread(/*except=*/nullptr);
+        m->heap_->safepoints().AwaitEndOfPause();
+        m = this_threads_mutators;
+        continue;
+      }
+      m->parked_ = false;
+      m->RearmFastPath();
+    }
+    m = m->next_on_thread_;
+  }
 }
 
 void Mutator::RearmFastPath() {
@@ -104,19 +136,29 @@ absl::Status Mutator::CheckMayAllocate(const char* what) const {
                      " on a suspended Mutator: leave the Blocking scope, or use the newer Mutator "
                      "of this thread"));
   }
-  if (no_safepoint_scopes_ > 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        what, " by ", thread_name_, " in a NoSafepoint scope: a safepoint may not happen there"));
+  // Of any heap: while the thread stops here, cycles may run there too.
+  for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (m->no_safepoint_scopes_ > 0) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          what, " by ", thread_name_,
+          " in a NoSafepoint scope, or in an exhaustion handler: a safepoint may not happen there"));
+    }
   }
   return absl::OkStatus();
 }
 
 absl::Status Mutator::PassSafepoint(const char* what) {
   if (absl::Status status = CheckMayAllocate(what); !status.ok()) return status;
-  ++epoch_;
+#if EBB_DEBUG_REFS
+  // Whether or not the thread stops, and in whichever of its heaps a cycle runs then.
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) ++m->epoch_;
+#endif
   if (allocator_.slow_forced()) {
     allocator_.RestoreLimit();
-    heap_->safepoints().StopIfRequested(*this);
+    if (heap_->safepoints().requested()) {
+      ParkThread(/*except=*/nullptr);
+      UnparkThread();
+    }
   }
   return absl::OkStatus();
 }

@@ -191,6 +191,20 @@ class Mutator {
   friend class internal::Cycle;
   friend class internal::Stamp;
 
+  // While it lives, a safepoint of this thread is refused.
+  class RefusedSafepoints {
+   public:
+    explicit RefusedSafepoints(Mutator& mutator) : mutator_(mutator) {
+      ++mutator_.no_safepoint_scopes_;
+    }
+    ~RefusedSafepoints() { --mutator_.no_safepoint_scopes_; }
+    RefusedSafepoints(const RefusedSafepoints&) = delete;
+    RefusedSafepoints& operator=(const RefusedSafepoints&) = delete;
+
+   private:
+    Mutator& mutator_;
+  };
+
   enum class State { kRunning, kStopped, kBlocked };
   // No large_object_bytes that can be set is less, so this need not be asked at run time.
   static constexpr size_t kAlwaysSmall = 1 << 10;
@@ -199,8 +213,13 @@ class Mutator {
   template <typename T, typename... Args>
   Ref<T> Construct(uintptr_t header, Args&&... args) {
     const uintptr_t payload = WriteHeader(header, kTypeInfo<T>);
-    T* object = reinterpret_cast<T*>(payload);
-    ::new (static_cast<void*>(object)) T{std::forward<Args>(args)...};
+#if EBB_DEBUG_REFS
+    const RefusedSafepoints scope(*this);
+#endif
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
+    ::new (reinterpret_cast<void*>(payload)) T{std::forward<Args>(args)...};
+#pragma GCC diagnostic pop
     return Ref<T>::FromBits(payload, internal::Stamp::Of(*this));
   }
   static uintptr_t WriteHeader(uintptr_t header, const TypeInfo& type) {
@@ -280,9 +299,13 @@ class Mutator {
   // allocated, and that nobody knows of yet, must not be left behind in from-space.
   void RearmFastPath();
 
-  static Mutator* RunningOnThisThread(const internal::HeapCore& heap);
+  // Of this thread, for as long as the user wants it.
   void Suspend();
   void Resume();
+  // All of the calling thread's mutators that run, but `except`, count as blocked until UnparkThread,
+  // which waits until all of them may run. Whether there were any.
+  static bool ParkThread(const Mutator* except);
+  static void UnparkThread();
 
   // For the collector, while this thread is stopped.
   void CloseAllocator();
@@ -295,6 +318,7 @@ class Mutator {
   // Blocking scopes, and a nested Mutator, that this one waits for.
   int suspensions_ = 0;
   State state_ = State::kBlocked;  // under the lock of Safepoints
+  bool parked_ = false;            // blocked by ParkThread
   int64_t stress_countdown_ = 0;
   uint64_t stress_random_ = 0;
   std::shared_ptr<internal::HeapCore> heap_;
@@ -305,6 +329,7 @@ class Mutator {
 
 // Scope in which the thread counts as stopped: system calls, locks, waiting. It must not touch the
 // heap meanwhile; allocation is refused. Its end waits for the end of a pause. Scopes may nest.
+// Throws MisuseError in a NoSafepoint scope.
 class Blocking {
  public:
   explicit Blocking(Mutator& mutator) : mutator_(mutator) { mutator_.Suspend(); }
@@ -321,13 +346,10 @@ class Blocking {
 // made where a safepoint would really happen. Scopes may nest.
 class NoSafepoint {
  public:
-  explicit NoSafepoint(Mutator& mutator) : mutator_(mutator) { ++mutator_.no_safepoint_scopes_; }
-  ~NoSafepoint() { --mutator_.no_safepoint_scopes_; }
-  NoSafepoint(const NoSafepoint&) = delete;
-  NoSafepoint& operator=(const NoSafepoint&) = delete;
+  explicit NoSafepoint(Mutator& mutator) : refused_(mutator) {}
 
  private:
-  Mutator& mutator_;
+  Mutator::RefusedSafepoints refused_;
 };
 
 template <typename E>

@@ -74,7 +74,8 @@ struct Options {
   platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
 
   // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
-  // allocation. Unset: fail. It may drop roots, and must not allocate from this heap.
+  // allocation. Unset: fail. It may drop roots; allocations and collections by it
+  // are refused.
   std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion = nullptr;
   static constexpr int kMostExhaustionCalls = 8;
 

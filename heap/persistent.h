@@ -49,7 +49,7 @@ class Persistent {
     return *this;
   }
   Persistent& operator=(std::nullptr_t) {
-    if (slot_ != nullptr) slot_->Store(0);
+    if (slot_ != nullptr) internal::RootTable::StoreNull(slot_);
     return *this;
   }
 

@@ -49,6 +49,12 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
   return copy;
 }
 
+void RootTable::StoreNull(RootSlot* slot) {
+  RootTable& table = TableOf(slot);
+  absl::MutexLock lock(&table.mu_);
+  slot->Store(0);
+}
+
 void RootTable::Release(RootSlot* slot) {
   RootTable& table = TableOf(slot);
   bool last = false;

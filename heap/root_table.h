@@ -47,6 +47,8 @@ class RootTable {
   static void Release(RootSlot* slot);
   // A new slot with the same value.
   static RootSlot* Duplicate(RootSlot* slot);
+  // By any thread, attached or not: waits for a cycle that is forwarding the slot.
+  static void StoreNull(RootSlot* slot);
   // Stops the program, saying what to do, if there is no slot.
   static void CheckHasHeap(const RootSlot* slot);
 

@@ -61,20 +61,17 @@ void Safepoints::Block(Mutator& mutator) {
   --running_;
 }
 
-void Safepoints::Unblock(Mutator& mutator) {
+bool Safepoints::TryUnblock(Mutator& mutator) {
   absl::MutexLock lock(&mu_);
-  AwaitNoPause();
+  // Relaxed: under mu_.
+  if (requested_.load(std::memory_order_relaxed)) return false;
   Resume(mutator);
+  return true;
 }
 
-void Safepoints::StopIfRequested(Mutator& mutator) {
+void Safepoints::AwaitEndOfPause() {
   absl::MutexLock lock(&mu_);
-  // Relaxed: under mu_. A new request may come before this thread runs again.
-  while (requested_.load(std::memory_order_relaxed)) {
-    StopRunning(mutator);
-    AwaitNoPause();
-    Resume(mutator);
-  }
+  AwaitNoPause();
 }
 
 std::string Safepoints::LateThreads() const {
@@ -124,13 +121,16 @@ void Safepoints::EndPause(Mutator* self) {
 }
 
 Safepoints::Pause::Pause(Safepoints& safepoints, Mutator* self)
-    : safepoints_(safepoints), self_(self) {
+    : safepoints_(safepoints), self_(self), parked_others_(Mutator::ParkThread(self)) {
   safepoints_.BeginPause(self_);
   absl::MutexLock lock(&safepoints_.mu_);
   requested_at_ = safepoints_.request_time_;
 }
 
-Safepoints::Pause::~Pause() { safepoints_.EndPause(self_); }
+Safepoints::Pause::~Pause() {
+  safepoints_.EndPause(self_);
+  Mutator::UnparkThread();
+}
 
 Histogram Safepoints::time_to_safepoint() const {
   absl::MutexLock lock(&mu_);

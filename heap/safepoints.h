@@ -21,8 +21,8 @@ class Mutator;
 
 // The protocol. Every change of a mutator's state happens under mu_:
 //
-//   running --StopIfRequested--> stopped --(the pause ends)--> running
-//   running --Block--> blocked --Unblock (waits for the end of a pause)--> running
+//   running --Block--> blocked --TryUnblock (not while a pause is wanted or on)--> running
+//   running --it wants a Pause itself--> stopped --its pause ends--> running
 //
 // inv.pause: while a Pause lives, no mutator is running, and none becomes so.
 // A mutator learns of a request without taking the lock: the requester sets requested_, then forces
@@ -40,10 +40,11 @@ class Safepoints {
   void Attach(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   void Detach(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   void Block(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
-  void Unblock(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+  // False, and nothing has changed, while a pause is wanted or on.
+  bool TryUnblock(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits until no pause is wanted or on. The thread runs in no heap meanwhile (inv.park-all).
+  void AwaitEndOfPause() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The slow path of a poll: stops for as long as somebody wants a pause.
-  void StopIfRequested(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether a pause is wanted or on; for a mutator that has just restored its allocator's limit.
   bool requested() const {
     // Relaxed: BumpAllocator::RestoreLimit has acquired what ForceSlow published.
@@ -54,7 +55,8 @@ class Safepoints {
   // mutator counting as stopped.
   class Pause {
    public:
-    // `self`: the calling thread's mutator, or null if it has none (or it is blocked).
+    // `self`: the calling thread's mutator, or null if it has none (or it is blocked). The thread's
+    // running mutators of other heaps are parked until the pause has ended.
     Pause(Safepoints& safepoints, Mutator* self);
     ~Pause();
     Pause(const Pause&) = delete;
@@ -64,12 +66,16 @@ class Safepoints {
     const std::vector<Mutator*>& mutators() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
       return safepoints_.mutators_;  // nobody attaches or detaches before the pause ends
     }
+    // Whether there are such others. If not, `self` runs on from the pause's end: no other pause
+    // comes between.
+    bool parked_others() const { return parked_others_; }
     // When it was asked for (MonotonicNanos).
     int64_t requested_at() const { return requested_at_; }
 
    private:
     Safepoints& safepoints_;
     Mutator* const self_;
+    const bool parked_others_;
     int64_t requested_at_ = 0;
     copyspace::MutatorsStopped stopped_;
   };

@@ -298,6 +298,45 @@ TEST(SafepointsTest, BlockingInOneHeapAndRunningInAnother) {
   std::thread([&] { EXPECT_EQ(Mutator::Current(*a), nullptr); }).join();
 }
 
+// inv.park-all: threads of two heaps that stop each other in turns, by every way of waiting.
+TEST(SafepointsTest, ThreadsOfTwoHeapsDoNotWaitForEachOther) {
+  auto a = NewHeap(2 << 20);
+  auto b = NewHeap(2 << 20);
+  const int64_t rounds = a->options().stress.collect_every == 0 ? 300 : 10;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      Heap& first = t % 2 == 0 ? *a : *b;
+      Heap& second = t % 2 == 0 ? *b : *a;
+      Mutator in_first(first);
+      Local<Node> root_first(in_first, NewList(in_first, 5));
+      for (int64_t i = 0; i < rounds; ++i) {
+        Mutator in_second(second);
+        Local<Node> root_second(in_second, NewList(in_second, 3));
+        Heap& collected = i % 2 == 0 ? first : second;
+        EXPECT_TRUE(collected.Collect().ok());
+        if (i % 5 == 0) {
+          const Blocking blocking(in_first);
+          NewList(in_second, 20);
+        }
+        EXPECT_TRUE(IsList(root_first, 5));
+        EXPECT_TRUE(IsList(root_second, 3));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(a->Verify().ok());
+  EXPECT_TRUE(b->Verify().ok());
+}
+
+TEST(SafepointsTest, BlockingInANoSafepointScopeIsRefused) {
+  auto heap = NewHeap();
+  Mutator mutator(*heap);
+  const NoSafepoint scope(mutator);
+  EXPECT_THROW(Blocking blocking(mutator), MisuseError);
+  EXPECT_THROW(Mutator nested(*heap), MisuseError);
+}
+
 // A lock-free stack, pushed by several threads while cycles move it.
 TEST(SafepointsTest, CompareExchangeFromSeveralThreads) {
   constexpr int kThreads = 3;
