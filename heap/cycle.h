@@ -15,7 +15,7 @@
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
-#include "heap/tracer.h"
+#include "heap/trace.h"
 
 namespace ebb::internal {
 

@@ -21,7 +21,6 @@
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
-#include "heap/tracer.h"
 
 namespace ebb::internal {
 
