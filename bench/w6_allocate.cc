@@ -23,7 +23,7 @@ struct Small {
 };
 
 // Nothing survives in W6a, so its heap is a constant that stands in the row, not a multiple.
-constexpr int64_t kSmallHeapBytes = 16 << 20;
+constexpr int64_t kSmallHeapBytes = 4 << 20;
 
 // The compiler must assume that somebody reads the object, but nothing about other memory.
 template <typename T>

@@ -94,7 +94,7 @@ class BumpAllocator {
   // The fast path's two words, at offsets 0 and 8: its instructions are counted. Both lie a header
   // word beyond what they stand for: where the next object's payload begins, which is the reference
   // that the allocation is for, and where a payload would begin behind the region.
-  static constexpr uintptr_t kHeaderBytes = 8;
+  static constexpr uintptr_t kHeaderBytes = sizeof(uintptr_t);  // one ForwardingWord
   uintptr_t payload_ = 0;
   std::atomic<uintptr_t> limit_{kClosedLimit};
   uintptr_t real_limit_ = kClosedLimit;  // what the owner last wanted limit_ to be

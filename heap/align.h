@@ -13,6 +13,8 @@
 
 namespace ebb::internal {
 
+static_assert(sizeof(copyspace::ForwardingWord) == kHeaderBytes, "one header word per object");
+
 // The most that alignment adds to an object.
 constexpr size_t AlignmentPadding(bool align16) { return align16 ? kHeaderBytes : 0; }
 

@@ -14,8 +14,7 @@ using copyspace::ForwardingWord;
 using copyspace::MutatorsStopped;
 using copyspace::Reference;
 
-Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool,
-             const Options& options)
+Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
       stress_(options.stress),
@@ -28,7 +27,6 @@ Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool,
 
 Cycle::~Cycle() { spaces_.ledger().Credit(debited_); }
 
-// The parallel collector, whole.
 absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
   CycleResult result;
   const MutatorsStopped& stopped = pause.stopped();
@@ -82,10 +80,11 @@ TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
   });
 }
 
-// inv.region-parsable, also of a region that was evacuated in part: what has left it becomes a plain
-// dead object again, of the same size. (Its word leads to a copy that the next cycle moves, and the
-// tracer may have used the body's first word, an array's length, as a link.) So does what an earlier
-// cycle retained and this one did not reach: in the next one its word would say that it was.
+// inv.region-parsable, also of a region that was evacuated in part: what has left it becomes a
+// plain dead object again, of the same size. (Its word leads to a copy that the next cycle moves,
+// and the tracer may have used the body's first word, an array's length, as a link.) So does what
+// an earlier cycle retained and this one did not reach: in the next one its word would say that it
+// was.
 void Cycle::MakeRetainedRegionsParsable() {
   const int parity = spaces_.copy().cycle_parity();
   spaces_.copy().ForEachBlock([=](copyspace::Block& block) {

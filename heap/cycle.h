@@ -42,8 +42,8 @@ class Cycle {
 
  private:
   // The phases, in order.
-  void CloseAllocators(const std::vector<Mutator*>& mutators);
   absl::Status AllowAccessToReserve(const copyspace::MutatorsStopped& stopped);
+  void CloseAllocators(const std::vector<Mutator*>& mutators);
   void Flip(const copyspace::MutatorsStopped& stopped);
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
   void MakeRetainedRegionsParsable();

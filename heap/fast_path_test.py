@@ -24,8 +24,10 @@ def functions(archive):
 
 
 def real(instructions):
-    """Without what only marks entry points or pads."""
-    return [i for i in instructions if not re.match(r"(endbr64|nop|data16|cs nop|xchg +%ax,%ax)", i)]
+    """Without what only marks entry points or pads, and without the clearing of a vector register:
+    that is for the fields of the new object, and compilers schedule it where they like."""
+    unreal = r"(endbr64|nop|data16|cs nop|xchg +%ax,%ax|(pxor|xorps) +%(xmm\d+),%\3$)"
+    return [i for i in instructions if not re.match(unreal, i)]
 
 
 def until(instructions, pattern):

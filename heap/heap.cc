@@ -26,7 +26,7 @@ absl::StatusOr<Options> FromEnvironment(const Options& options) {
 
 Heap::Heap(std::shared_ptr<internal::HeapCore> core) : core_(std::move(core)) {}
 
-Heap::~Heap() { core_->Disown(); }
+Heap::~Heap() { core_->ClearRoots(); }
 
 absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
   absl::StatusOr<Options> resolved = FromEnvironment(options);
@@ -39,7 +39,10 @@ absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
 
 absl::Status Heap::Collect() {
   Mutator* self = Mutator::Current(*this);
-  if (self == nullptr) return core_->Collect(nullptr);
+  if (self == nullptr) {
+    absl::Status status = Mutator::CheckThreadMayStop("Heap::Collect");
+    return status.ok() ? core_->Collect(nullptr) : status;
+  }
   if (absl::Status status = self->PassSafepoint("Heap::Collect"); !status.ok()) return status;
   absl::Status status = core_->Collect(self);
   self->RearmFastPath();
@@ -48,7 +51,10 @@ absl::Status Heap::Collect() {
 
 absl::Status Heap::Verify() {
   Mutator* self = Mutator::Current(*this);
-  if (self == nullptr) return core_->Verify(nullptr);
+  if (self == nullptr) {
+    absl::Status status = Mutator::CheckThreadMayStop("Heap::Verify");
+    return status.ok() ? core_->Verify(nullptr) : status;
+  }
   if (absl::Status status = self->PassSafepoint("Heap::Verify"); !status.ok()) return status;
   absl::Status status = core_->Verify(self);
   self->RearmFastPath();

@@ -40,11 +40,11 @@ struct HeapStats {
   int64_t evacuated_bytes = 0;
   int64_t retained_objects = 0;    // evacuations that found no memory: left in place for a cycle
   int64_t worklist_overflows = 0;
-  int64_t exhaustions = 0;         // allocations that failed, or asked the exhaustion handler
+  int64_t exhaustions = 0;         // times a cycle left no room for what had asked for it
 
   int64_t mutators = 0;
   int64_t persistents = 0;
-  int64_t workers = 0;             // threads of the last cycle, its leader included
+  int64_t workers = 0;             // threads that have been started for cycles, and the leader
   int64_t worker_start_failures = 0;
   int64_t page_out_failures = 0;
 };
@@ -72,9 +72,10 @@ class Heap {
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
   Options options() const;
 
-  // Raises or lowers the hard maximum. InvalidArgument below 1 MiB or an eighth of
-  // Options::max_bytes, and above Options::reserve_bytes. When
-  // lowered below what is in use, the heap shrinks by the next cycles.
+  // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, below 1 MiB, and
+  // below eight times what cycles keep for themselves (an eighth of Options::max_bytes; with many
+  // workers in a small heap more, at most all of it). When lowered below what is in use, the heap
+  // shrinks by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/log/log.h"
-#include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "heap/mutator.h"
 #include "platform/clock.h"
@@ -25,6 +24,9 @@ Options Resolve(Options options) {
   if (options.system == nullptr) options.system = &platform::System::Real();
   if (options.max_bytes == 0) {
     options.max_bytes = std::max<int64_t>(options.system->MemoryLimit().count() / 4, 1 << 20);
+    if (options.reserve_bytes != 0) {
+      options.max_bytes = std::min(options.max_bytes, options.reserve_bytes);
+    }
   }
   if (options.reserve_bytes == 0) options.reserve_bytes = 4 * options.max_bytes;
   if (options.workers == 0) {
@@ -150,16 +152,15 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
     {
       const Safepoints::Pause pause(safepoints_, &self);
       run_on = !pause.parked_others();
-      if (run_on && cycles_.load(std::memory_order_relaxed) != begun) {
-        // Another thread has collected while this one waited for its own pause.
-        if (result = attempt(); result.ok()) return result;
-      }
-      if (absl::Status status = RunCycle(pause); !status.ok()) return status;
-      if (run_on) {
-        if (result = attempt(); result.ok()) return result;
+      // Another thread may have collected while this one waited for its own pause.
+      if (run_on && cycles_.load(std::memory_order_relaxed) != begun) result = attempt();
+      if (!result.ok()) {
+        if (absl::Status status = RunCycle(pause); !status.ok()) return status;
+        if (run_on) result = attempt();
       }
     }
     ReleaseGarbage();
+    if (result.ok()) return result;
     if (result = attempt(); result.ok() || run_on) return result;
   }
   return result;
@@ -180,7 +181,7 @@ absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attemp
   }
 }
 
-bool HeapCore::AskHandler(Mutator& self, size_t bytes, int attempt) {
+bool HeapCore::AskHandler(Mutator& self, size_t bytes, int times_asked) {
   if (!options_.on_exhaustion) return false;
   const NoSafepoint no_allocation_by_the_handler(self);
   const HeapStats now = stats();
@@ -188,15 +189,15 @@ bool HeapCore::AskHandler(Mutator& self, size_t bytes, int attempt) {
                                   .live = now.live_bytes,
                                   .heap_bytes = now.heap_bytes,
                                   .max_bytes = now.max_bytes,
-                                  .attempt = attempt})) {
+                                  .attempt = times_asked})) {
     case ExhaustionAction::kRetry:
       return true;
     case ExhaustionAction::kGrow: {
       // Room for the object in both halves, or an eighth, whichever is more.
       const int64_t more = std::max<int64_t>(2 * static_cast<int64_t>(bytes), now.max_bytes / 8);
-      const int64_t grown = std::min(
-          now.max_bytes + RoundUp(Bytes(more), copyspace::kBlockSize).count(),
-          options_.reserve_bytes);
+      const int64_t grown =
+          std::min(now.max_bytes + RoundUp(Bytes(more), copyspace::kBlockSize).count(),
+                   options_.reserve_bytes);
       return grown > now.max_bytes && SetMaxBytes(grown).ok();
     }
     case ExhaustionAction::kFail:
@@ -217,11 +218,12 @@ absl::Status HeapCore::Exhausted(size_t bytes, const absl::Status& why) const {
 
 absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
   // The overdraft was sized for Options::max_bytes: it must not be most of the heap.
-  const int64_t least = std::max<int64_t>(1 << 20, 8 * spaces_->overdraft().count());
+  const int64_t least = std::max<int64_t>(
+      1 << 20, std::min<int64_t>(8 * spaces_->overdraft().count(), options_.max_bytes));
   if (max_bytes < least || max_bytes > options_.reserve_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("SetMaxBytes: '", max_bytes, "' is not between ", least,
-                     " (an eighth of Options::max_bytes at most) and Options::reserve_bytes, which is ",
+                     " (what cycles need to move objects) and Options::reserve_bytes, which is ",
                      options_.reserve_bytes));
   }
   copyspace::Ledger& ledger = spaces_->ledger();

@@ -38,7 +38,7 @@ class HeapCore {
   RootTable& roots() { return *roots_; }
 
   // The Heap itself has gone: Persistents read as null.
-  void Disown() { roots_->Clear(); }
+  void ClearRoots() { roots_->Clear(); }
 
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
@@ -62,7 +62,7 @@ class HeapCore {
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
   // True if `attempt` is to be made once more.
-  bool AskHandler(Mutator& self, size_t bytes, int attempt);
+  bool AskHandler(Mutator& self, size_t bytes, int times_asked);
   absl::Status Exhausted(size_t bytes, const absl::Status& why) const;
 
   const Options options_;

@@ -76,8 +76,7 @@ absl::StatusOr<uintptr_t> LargeSpace::TakeAddresses(Bytes size) {
 absl::Status LargeSpace::CommitUpTo(uintptr_t end) {
   if (end <= committed_end_) return absl::OkStatus();
   const uintptr_t step_end =
-      range_.begin +
-      RoundUp(Bytes(static_cast<int64_t>(end - range_.begin)), kCommitStep).size();
+      range_.begin + RoundUp(Bytes(static_cast<int64_t>(end - range_.begin)), kCommitStep).size();
   const uintptr_t new_end = std::min(step_end, range_.end());
   const AddressRange more{committed_end_, Bytes(static_cast<int64_t>(new_end - committed_end_))};
   if (absl::Status status = system_.Commit(more, "large objects"); !status.ok()) return status;
@@ -105,8 +104,7 @@ bool LargeSpace::TryMark(Reference object) {
   std::atomic<uint64_t>& mark = HeaderOf(object).marked_in;
   // Relaxed: the mark only elects who scans the object; its contents were ordered by the pause.
   uint64_t seen = mark.load(std::memory_order_relaxed);
-  return seen != cycle_ &&
-         mark.compare_exchange_strong(seen, cycle_, std::memory_order_relaxed);
+  return seen != cycle_ && mark.compare_exchange_strong(seen, cycle_, std::memory_order_relaxed);
 }
 
 void LargeSpace::ClearMarks(const copyspace::MutatorsStopped&) { ++cycle_; }
@@ -154,7 +152,8 @@ void LargeSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
   {
     absl::MutexLock lock(&mu_);
     for (const auto& [begin, size] : objects_) {
-      // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its setter.
+      // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its
+      // setter.
       if (HeaderOf(ObjectAt(begin)).marked_in.load(std::memory_order_relaxed) == cycle_) {
         marked.push_back(ObjectAt(begin));
       }
@@ -197,8 +196,8 @@ absl::Status LargeSpace::CheckInvariants() const {
   }
   if (expected != frontier_ || bytes != object_bytes_) {
     return absl::InternalError(absl::StrCat("large objects: ", bytes, " counted, ", object_bytes_,
-                                            " accounted; end ", absl::Hex(expected),
-                                            ", frontier ", absl::Hex(frontier_)));
+                                            " accounted; end ", absl::Hex(expected), ", frontier ",
+                                            absl::Hex(frontier_)));
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
@@ -31,13 +32,22 @@ std::string ThreadName() {
 }  // namespace
 
 Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
+  if (absl::Status status = CheckThreadMayStop("making a Mutator"); !status.ok()) {
+    Throw(std::move(status));
+  }
   suspended_ = Current(heap);
   if (suspended_ != nullptr) suspended_->Suspend();
   const StressOptions& stress = heap_->options().stress;
   stress_random_ = static_cast<uint64_t>(stress.seed);
   stress_countdown_ = stress.collect_every;
   ParkThread(/*except=*/nullptr);
+  // Attaching may throw std::bad_alloc, and then no destructor runs.
+  absl::Cleanup undo = [this] {
+    UnparkThread();
+    if (suspended_ != nullptr) suspended_->Resume();
+  };
   heap_->safepoints().Attach(*this);
+  std::move(undo).Cancel();
   RearmFastPath();
   next_on_thread_ = this_threads_mutators;
   this_threads_mutators = this;
@@ -45,6 +55,10 @@ Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
 }
 
 Mutator::~Mutator() {
+  const Mutator* found = this_threads_mutators;
+  while (found != nullptr && found != this) found = found->next_on_thread_;
+  CHECK(found == this) << "an ebb::Mutator must be destroyed by the thread that made it: "
+                       << thread_name_;
   if (suspensions_ > 0) {
     suspensions_ = 1;
     Resume();
@@ -58,7 +72,6 @@ Mutator::~Mutator() {
   }
   Mutator** link = &this_threads_mutators;
   while (*link != this) {
-    CHECK(*link != nullptr) << "an ebb::Mutator must be destroyed by the thread that made it";
     // A newer one that outlives this one resumes, in its turn, what this one would have.
     if ((*link)->suspended_ == this) (*link)->suspended_ = std::exchange(suspended_, nullptr);
     link = &(*link)->next_on_thread_;
@@ -75,7 +88,9 @@ Mutator* Mutator::Current(const Heap& heap) {
 }
 
 void Mutator::Suspend() {
-  if (no_safepoint_scopes_ > 0) Throw(CheckMayAllocate("Blocking, or a nested Mutator,"));
+  if (absl::Status status = CheckThreadMayStop("a Blocking scope"); !status.ok()) {
+    Throw(std::move(status));
+  }
   ++epoch_;
   if (suspensions_++ > 0) return;
   allocator_.ForceSlow();
@@ -89,7 +104,8 @@ void Mutator::Resume() {
 }
 
 // inv.park-all: a thread that waits for the end of a pause, or for a pause of its own, counts as
-// running in no heap. Else two threads that are attached to two heaps could each wait for the other.
+// running in no heap. Else two threads that are attached to two heaps could each wait for the
+// other.
 bool Mutator::ParkThread(const Mutator* except) {
   bool any = false;
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
@@ -129,26 +145,31 @@ void Mutator::RearmFastPath() {
   if (heap_->safepoints().requested()) allocator_.ForceSlow();
 }
 
-absl::Status Mutator::CheckMayAllocate(const char* what) const {
+absl::Status Mutator::CheckMayStop(const char* what) const {
   if (suspensions_ > 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(what, " by ", thread_name_,
                      " on a suspended Mutator: leave the Blocking scope, or use the newer Mutator "
                      "of this thread"));
   }
-  // Of any heap: while the thread stops here, cycles may run there too.
+  return CheckThreadMayStop(what);
+}
+
+// Of any heap: while the thread stops for one, cycles may run in the others too (inv.park-all).
+absl::Status Mutator::CheckThreadMayStop(const char* what) {
   for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
     if (m->no_safepoint_scopes_ > 0) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          what, " by ", thread_name_,
-          " in a NoSafepoint scope, or in an exhaustion handler: a safepoint may not happen there"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(what, " by ", m->thread_name_,
+                       " in a NoSafepoint scope, or in an exhaustion handler: a safepoint may not "
+                       "happen there"));
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status Mutator::PassSafepoint(const char* what) {
-  if (absl::Status status = CheckMayAllocate(what); !status.ok()) return status;
+  if (absl::Status status = CheckMayStop(what); !status.ok()) return status;
 #if EBB_DEBUG_REFS
   // Whether or not the thread stops, and in whichever of its heaps a cycle runs then.
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) ++m->epoch_;
@@ -243,13 +264,15 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateLarge(size_t object_bytes) {
-  return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().large(), object_bytes); });
+  return AllocateWith(object_bytes,
+                      [&] { return AllocateInPlace(heap_->spaces().large(), object_bytes); });
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocatePinned(const TypeInfo& type) {
   const size_t object_bytes = type.object_bytes;
   if (object_bytes > internal::PinnedSpace::kMostObjectBytes) return AllocateLarge(object_bytes);
-  return AllocateWith(object_bytes, [&] { return AllocateInPlace(heap_->spaces().pinned(), object_bytes); });
+  return AllocateWith(object_bytes,
+                      [&] { return AllocateInPlace(heap_->spaces().pinned(), object_bytes); });
 }
 
 template <typename Space>
@@ -268,9 +291,10 @@ absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t le
   // Far more than any address space, and far from overflow below.
   constexpr size_t kMostBytes = size_t{1} << 46;
   if (length > kMostBytes / type.element_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "an array of ", length, " elements of ", type.element_bytes, " bytes is more than any heap "
-        "can hold"));
+    return absl::ResourceExhaustedError(absl::StrCat("an array of ", length, " elements of ",
+                                                     type.element_bytes,
+                                                     " bytes is more than any heap "
+                                                     "can hold"));
   }
   const size_t bytes = ArrayBytes(type, length);
   bool zeroed = false;
@@ -281,9 +305,11 @@ absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t le
 
 absl::StatusOr<Ref<String>> Mutator::TryNewString(std::string_view text) {
   std::string copy;
-  if (heap_->spaces().Contains(reinterpret_cast<uintptr_t>(text.data()))) {
+  for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (!m->heap_->spaces().Contains(reinterpret_cast<uintptr_t>(text.data()))) continue;
     copy = text;  // it may move before it is read
     text = copy;
+    break;
   }
   absl::StatusOr<uintptr_t> payload = AllocateArray(internal::kStringTypeInfo, text.size());
   if (!payload.ok()) return std::move(payload).status();
@@ -321,14 +347,14 @@ Stamp Stamp::At(uintptr_t place) {
 void Stamp::Check() const {
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
     if (m != mutator_) continue;
-    CHECK(epoch_ == m->epoch_) << "a stale ebb::Ref: its thread has passed "
-                               << m->epoch_ - epoch_
+    CHECK(epoch_ == m->epoch_) << "a stale ebb::Ref: its thread has passed " << m->epoch_ - epoch_
                                << " safepoints since it was made, and the object may have moved; "
                                   "hold it in an ebb::Local";
     return;
   }
-  LOG(FATAL) << ThreadName() << " uses an ebb::Ref that another thread made, or whose Mutator has "
-                                "gone: hand objects over in Fields or Persistents";
+  LOG(FATAL) << ThreadName()
+             << " uses an ebb::Ref that another thread made, or whose Mutator has "
+                "gone: hand objects over in Fields or Persistents";
 }
 
 }  // namespace internal

@@ -56,8 +56,8 @@ class MisuseError : public std::logic_error {
 
 namespace internal {
 
-// How New hands an argument to its slow path: references and small values in a register, so that the
-// fast path needs no stack, the rest as it came. `A` is a reference to the argument's type.
+// How New hands an argument to its slow path: references and small values in a register, so that
+// the fast path needs no stack, the rest as it came. `A` is a reference to the argument's type.
 template <typename A, typename Value = std::remove_cvref_t<A>>
 struct Passed {
   static constexpr bool kByValue = std::is_trivially_copyable_v<Value> && sizeof(Value) <= 16;
@@ -92,7 +92,11 @@ struct Rooted<Ref<T>> {
 // One per thread and heap, on the thread's stack: attaches in its constructor, detaches in its
 // destructor, at any time, also while a cycle runs (then both may wait for the end of its pause).
 // A second Mutator of the same thread on the same heap suspends the first one until it goes: the
-// first one's Locals stay roots, but it must not be used. For its own thread only.
+// first one's Locals stay roots, but it must not be used. For its own thread only. A thread that is
+// attached to several heaps polls the one it allocates in: where that goes on for long, it calls
+// Safepoint on the others.
+//
+// The constructor throws MisuseError in a NoSafepoint scope of this thread.
 //
 // Keeps the heap's memory alive: a Heap destroyed while threads are attached goes with the last.
 class Mutator {
@@ -103,8 +107,8 @@ class Mutator {
   Mutator& operator=(const Mutator&) = delete;
 
   // A new T, made as T{args...}; each allocation is a safepoint. Arguments that are Refs or Fields
-  // are rooted meanwhile. T's constructor must not allocate from this heap (checked in debug
-  // builds). Throws HeapExhausted when there is no memory even after a cycle and after
+  // are rooted meanwhile. T's constructor must not allocate from any heap, nor pass any other
+  // safepoint (checked in debug builds). Throws HeapExhausted when there is no memory even after a cycle and after
   // Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint scope or when suspended.
   template <typename T, typename... Args>
   Ref<T> New(Args&&... args) {
@@ -168,9 +172,10 @@ class Mutator {
   absl::StatusOr<Ref<String>> TryNewString(std::string_view text);
 
   // To be called in loops that do not allocate: stops here if a pause is wanted. One load and one
-  // branch if not.
+  // branch if not. Throws MisuseError in a NoSafepoint scope.
   void Safepoint() {
-    if (EBB_DEBUG_REFS || allocator_.slow_forced()) [[unlikely]] SafepointSlow();
+    if (EBB_DEBUG_REFS || allocator_.slow_forced()) [[unlikely]]
+      SafepointSlow();
   }
 
   // The calling thread's mutator on `heap` that is not suspended, or null.
@@ -217,7 +222,8 @@ class Mutator {
     const RefusedSafepoints scope(*this);
 #endif
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
+#pragma GCC diagnostic ignored \
+    "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
     ::new (reinterpret_cast<void*>(payload)) T{std::forward<Args>(args)...};
 #pragma GCC diagnostic pop
     return Ref<T>::FromBits(payload, internal::Stamp::Of(*this));
@@ -233,9 +239,8 @@ class Mutator {
 
   template <typename T, typename... Args>
   [[gnu::noinline]] Ref<T> NewSlow(Args... args) {
-    return ValueOrThrow(
-        NewRooted<T>(&Mutator::AllocateSmallOrLarge,
-                     internal::Rooted<Args>(*this, std::forward<Args>(args))...));
+    return ValueOrThrow(NewRooted<T>(&Mutator::AllocateSmallOrLarge,
+                                     internal::Rooted<Args>(*this, std::forward<Args>(args))...));
   }
   template <typename T, typename... RootedArgs>
   absl::StatusOr<Ref<T>> NewRooted(AllocateFixed allocate, RootedArgs&&... args) {
@@ -245,7 +250,8 @@ class Mutator {
   }
   template <typename R>
   static R ValueOrThrow(absl::StatusOr<R> value) {
-    if (!value.ok()) [[unlikely]] Throw(std::move(value).status());
+    if (!value.ok()) [[unlikely]]
+      Throw(std::move(value).status());
     return *std::move(value);
   }
   [[noreturn]] static void Throw(absl::Status status);
@@ -265,8 +271,8 @@ class Mutator {
   template <typename Space>
   absl::StatusOr<uintptr_t> AllocateInPlace(Space& space, size_t object_bytes);
   // A safepoint, then `attempt` for as long as the heap and the exhaustion handler let it try.
-  absl::StatusOr<uintptr_t> AllocateWith(
-      size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt);
+  absl::StatusOr<uintptr_t> AllocateWith(size_t object_bytes,
+                                         absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt);
   // Zero bytes are the value of a number, a pointer or a Field; other elements are made one by one.
   template <typename E>
   static constexpr bool kZeroIsValue =
@@ -293,7 +299,11 @@ class Mutator {
   // What every safepoint begins with: refused where it may not happen, else stops for a pause that
   // is wanted. `what` is for messages.
   absl::Status PassSafepoint(const char* what);
-  absl::Status CheckMayAllocate(const char* what) const;
+  // FailedPrecondition where a safepoint may not happen: this mutator is suspended, or as below.
+  absl::Status CheckMayStop(const char* what) const;
+  // FailedPrecondition if any mutator of the calling thread, of whichever heap, is in a NoSafepoint
+  // scope.
+  static absl::Status CheckThreadMayStop(const char* what);
   // What every safepoint ends with: the fast path may run again, unless a pause was asked for
   // meanwhile or stress wants every allocation to be slow. Does not stop: an object that was just
   // allocated, and that nobody knows of yet, must not be left behind in from-space.
@@ -302,8 +312,8 @@ class Mutator {
   // Of this thread, for as long as the user wants it.
   void Suspend();
   void Resume();
-  // All of the calling thread's mutators that run, but `except`, count as blocked until UnparkThread,
-  // which waits until all of them may run. Whether there were any.
+  // All of the calling thread's mutators that run, but `except`, count as blocked until
+  // UnparkThread, which waits until all of them may run. Whether there were any.
   static bool ParkThread(const Mutator* except);
   static void UnparkThread();
 
@@ -358,6 +368,9 @@ absl::StatusOr<Ref<Array<E>>> Mutator::TryNewArray(size_t length) {
   if (!payload.ok()) return std::move(payload).status();
   auto array = Ref<Array<E>>::FromBits(*payload, internal::Stamp::Of(*this));
   if constexpr (!kZeroIsValue<E>) {
+#if EBB_DEBUG_REFS
+    const RefusedSafepoints scope(*this);
+#endif
     for (size_t i = 0; i < length; ++i) ::new (static_cast<void*>(&array->data()[i])) E{};
   }
   return array;

@@ -1,10 +1,9 @@
 #include "heap/options.h"
 
-#include <cstdlib>
 #include <limits>
 #include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -45,7 +44,8 @@ struct Entry {
 
 // `Get` maps Options& to the field.
 template <typename Get>
-Entry SizeEntry(absl::string_view name, int64_t least, int64_t most, bool zero_is_default, Get get) {
+Entry SizeEntry(absl::string_view name, int64_t least, int64_t most, bool zero_is_default,
+                Get get) {
   return {name,
           absl::StrCat(zero_is_default ? "0 (the default) or " : "", "a size from ", least, " to ",
                        most, " (k, m, g, t)"),
@@ -88,9 +88,7 @@ Entry DurationEntry(absl::string_view name, absl::Duration least, absl::Duration
             absl::Duration value = get(const_cast<Options&>(o));
             return value >= least && value <= most;
           },
-          [get](const Options& o) {
-            return absl::FormatDuration(get(const_cast<Options&>(o)));
-          }};
+          [get](const Options& o) { return absl::FormatDuration(get(const_cast<Options&>(o))); }};
 }
 
 template <typename Enum>
@@ -164,7 +162,8 @@ absl::Status BadValue(const Entry& entry, absl::string_view value) {
 
 absl::Status UnknownName(absl::string_view name) {
   std::string known;
-  for (const Entry& entry : Entries()) absl::StrAppend(&known, known.empty() ? "" : ", ", entry.name);
+  for (const Entry& entry : Entries())
+    absl::StrAppend(&known, known.empty() ? "" : ", ", entry.name);
   return absl::InvalidArgumentError(
       absl::StrCat("option '", name, "' is unknown; there are ", known));
 }
@@ -174,7 +173,8 @@ absl::Status UnknownName(absl::string_view name) {
 absl::StatusOr<Options> Options::Parse(absl::string_view text, const Options& base) {
   Options options = base;
   for (absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
-    std::pair<absl::string_view, absl::string_view> pair = absl::StrSplit(part, absl::MaxSplits('=', 1));
+    std::pair<absl::string_view, absl::string_view> pair =
+        absl::StrSplit(part, absl::MaxSplits('=', 1));
     absl::string_view name = absl::StripAsciiWhitespace(pair.first);
     absl::string_view value = absl::StripAsciiWhitespace(pair.second);
     const Entry* found = nullptr;
@@ -193,9 +193,9 @@ absl::Status Options::Validate() const {
     if (!entry.in_range(*this)) return BadValue(entry, entry.show(*this));
   }
   if (max_bytes != 0 && reserve_bytes != 0 && reserve_bytes < max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("option reserve_bytes: '", reserve_bytes, "' is less than max_bytes, which is ",
-                     max_bytes, "; leave it 0 or raise it"));
+    return absl::InvalidArgumentError(absl::StrCat("option reserve_bytes: '", reserve_bytes,
+                                                   "' is less than max_bytes, which is ", max_bytes,
+                                                   "; leave it 0 or raise it"));
   }
   return absl::OkStatus();
 }

@@ -57,13 +57,14 @@ struct StressOptions {
 
 struct Options {
   // The hard maximum of the heap: both halves of the copy space, large and pinned objects, and the
-  // collector's own tables. 0: a quarter of the memory this process may use (cgroups included).
+  // collector's own tables. 0: a quarter of the memory this process may use (cgroups included),
+  // at most reserve_bytes if that is set.
   int64_t max_bytes = 0;
   // Address space to reserve, a bound for Heap::SetMaxBytes. 0: four times max_bytes.
   int64_t reserve_bytes = 0;
   Collector collector = Collector::kParallel;
   // Threads that work on a cycle, the one that asked for it included.
-  // 0: as many as there are processors, at most 8.
+  // 0: as many as there are processors, at most 8, and at most one for each 4 MiB of max_bytes.
   int workers = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;
@@ -74,8 +75,8 @@ struct Options {
   platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
 
   // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
-  // allocation. Unset: fail. It may drop roots; allocations and collections by it
-  // are refused.
+  // allocation. Unset: fail. It may drop roots; allocations, collections and new
+  // Mutators by it are refused.
   std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion = nullptr;
   static constexpr int kMostExhaustionCalls = 8;
 

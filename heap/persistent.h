@@ -39,7 +39,8 @@ class Persistent {
     return *this;
   }
   Persistent& operator=(Persistent&& other) noexcept {
-    std::swap(slot_, other.slot_);
+    Persistent taken(std::move(other));  // which leaves `other` without a root
+    std::swap(slot_, taken.slot_);
     return *this;
   }
   // Needs a heap: a default-constructed Persistent must be assigned one first (checked).

@@ -29,7 +29,7 @@ PinnedSpace::PinnedSpace(platform::System& system, copyspace::Ledger& ledger, Ad
     : system_(system), ledger_(ledger), range_(range), frontier_(range.begin) {}
 
 // Classes 0.. are 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 ...
-size_t PinnedSpace::CellBytes(int size_class) {
+size_t PinnedSpace::SlotBytes(int size_class) {
   if (size_class < 2) return 32 + 16 * static_cast<size_t>(size_class);
   const int power = (size_class - 2) / 4;
   const size_t step = (size_class - 2) % 4;
@@ -38,30 +38,30 @@ size_t PinnedSpace::CellBytes(int size_class) {
 
 int PinnedSpace::ClassOf(size_t bytes) {
   int size_class = 0;
-  while (CellBytes(size_class) < bytes) ++size_class;
+  while (SlotBytes(size_class) < bytes) ++size_class;
   return size_class;
 }
 
-uintptr_t PinnedSpace::TakeCell(Chunk& chunk) {
+uintptr_t PinnedSpace::TakeSlot(Chunk& chunk) {
   for (size_t word = 0; word < kMapWords; ++word) {
     const size_t bit = static_cast<size_t>(std::countr_one(chunk.allocated[word]));
     const size_t index = word * 64 + bit;
     if (bit == 64) continue;
-    if (index >= chunk.cell_count) break;
+    if (index >= chunk.slot_count) break;
     chunk.allocated[word] |= uint64_t{1} << bit;
     // Relaxed: who reads the mark got the reference from this thread in an ordered way.
     chunk.marked[word].fetch_or(uint64_t{1} << bit, std::memory_order_relaxed);
     ++chunk.in_use;
-    return chunk.CellAt(index);
+    return chunk.SlotAt(index);
   }
   return 0;
 }
 
 absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes keep_free) {
   if (!ledger_.TryDebit(kChunk, keep_free)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "pinned objects want ", kChunk, "; the heap has ", ledger_.limit() - ledger_.used(), " of ",
-        ledger_.limit(), " left"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("pinned objects want ", kChunk, "; the heap has ",
+                     ledger_.limit() - ledger_.used(), " of ", ledger_.limit(), " left"));
   }
   uintptr_t begin = 0;
   if (!free_.empty()) {
@@ -70,9 +70,10 @@ absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes 
   } else {
     absl::Status status;
     if (range_.end() - frontier_ < kChunkBytes) {
-      status = absl::ResourceExhaustedError(absl::StrCat(
-          "the ", range_.size, " of address space reserved for pinned objects are used up: raise "
-          "Options::reserve_bytes"));
+      status = absl::ResourceExhaustedError(
+          absl::StrCat("the ", range_.size,
+                       " of address space reserved for pinned objects are used up: raise "
+                       "Options::reserve_bytes"));
     } else {
       status = system_.Commit({frontier_, kChunk}, "pinned objects");
     }
@@ -85,8 +86,8 @@ absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes 
   // The pages are zero: fresh, or given back since.
   Chunk* chunk = reinterpret_cast<Chunk*>(begin);
   chunk->size_class = size_class;
-  chunk->cell_bytes = static_cast<uint32_t>(CellBytes(size_class));
-  chunk->cell_count = static_cast<uint32_t>((kChunkBytes - kFirstCell) / chunk->cell_bytes);
+  chunk->slot_bytes = static_cast<uint32_t>(SlotBytes(size_class));
+  chunk->slot_count = static_cast<uint32_t>((kChunkBytes - kFirstSlot) / chunk->slot_bytes);
   chunks_[size_class].push_back(chunk);
   return chunk;
 }
@@ -94,19 +95,19 @@ absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes 
 absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_free) {
   const int size_class = ClassOf(object_bytes);
   absl::MutexLock lock(&mu_);
-  uintptr_t cell = 0;
+  uintptr_t slot = 0;
   for (Chunk* chunk : chunks_[size_class]) {
-    if (chunk->in_use < chunk->cell_count) cell = TakeCell(*chunk);
-    if (cell != 0) break;
+    if (chunk->in_use < chunk->slot_count) slot = TakeSlot(*chunk);
+    if (slot != 0) break;
   }
-  if (cell == 0) {
+  if (slot == 0) {
     absl::StatusOr<Chunk*> chunk = NewChunk(size_class, keep_free);
     if (!chunk.ok()) return chunk.status();
-    cell = TakeCell(**chunk);
+    slot = TakeSlot(**chunk);
   }
-  object_bytes_ += Bytes(static_cast<int64_t>(CellBytes(size_class)));
-  std::memset(reinterpret_cast<void*>(cell), 0, CellBytes(size_class));
-  return cell;
+  object_bytes_ += Bytes(static_cast<int64_t>(SlotBytes(size_class)));
+  std::memset(reinterpret_cast<void*>(slot), 0, SlotBytes(size_class));
+  return slot;
 }
 
 bool PinnedSpace::TryMark(Reference object) {
@@ -129,7 +130,7 @@ void PinnedSpace::ClearMarks(const copyspace::MutatorsStopped&) {
   }
 }
 
-uint32_t PinnedSpace::FreeUnmarkedCells(Chunk& chunk) {
+uint32_t PinnedSpace::FreeUnmarkedSlots(Chunk& chunk) {
   const uint32_t before = chunk.in_use;
   chunk.in_use = 0;
   for (size_t word = 0; word < kMapWords; ++word) {
@@ -144,7 +145,7 @@ void PinnedSpace::Sweep(const copyspace::MutatorsStopped&) {
   absl::MutexLock lock(&mu_);
   for (auto& chunks : chunks_) {
     for (Chunk* chunk : chunks) {
-      object_bytes_ -= Bytes(chunk->cell_bytes) * FreeUnmarkedCells(*chunk);
+      object_bytes_ -= Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
       if (chunk->in_use == 0) swept_.push_back(chunk);
     }
     std::erase_if(chunks, [](const Chunk* chunk) { return chunk->in_use == 0; });
@@ -185,7 +186,7 @@ void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const 
           // Relaxed: a mark that is set meanwhile will be scanned by its setter.
           const uint64_t bits =
               chunk->allocated[word] & chunk->marked[word].load(std::memory_order_relaxed);
-          ForEachBit(word, bits, [&](size_t index) { marked.push_back(chunk->CellAt(index) + 8); });
+          ForEachBit(word, bits, [&](size_t index) { marked.push_back(chunk->SlotAt(index) + 8); });
         }
       }
     }
@@ -197,9 +198,9 @@ bool PinnedSpace::IsObject(Reference object) const {
   absl::MutexLock lock(&mu_);
   if (object < range_.begin || object >= frontier_) return false;
   const Chunk& chunk = ChunkOf(object);
-  if (chunk.cell_bytes == 0 || object - 8 < chunk.CellAt(0)) return false;
+  if (chunk.slot_bytes == 0 || object - 8 < chunk.SlotAt(0)) return false;
   const size_t index = chunk.IndexOf(object);
-  return index < chunk.cell_count && chunk.CellAt(index) + 8 == object &&
+  return index < chunk.slot_count && chunk.SlotAt(index) + 8 == object &&
          ((chunk.allocated[index / 64] >> (index % 64)) & 1) != 0;
 }
 
@@ -220,10 +221,10 @@ absl::Status PinnedSpace::CheckInvariants() const {
       if (chunk->size_class != size_class || chunk->in_use != in_use || in_use == 0) {
         return absl::InternalError(absl::StrCat(
             "chunk of pinned objects at ", absl::Hex(reinterpret_cast<uintptr_t>(chunk)), ": ",
-            in_use, " cells allocated, ", chunk->in_use, " counted, size class ",
-            chunk->size_class, " on list ", size_class));
+            in_use, " slots allocated, ", chunk->in_use, " counted, size class ", chunk->size_class,
+            " on list ", size_class));
       }
-      bytes += Bytes(chunk->cell_bytes) * in_use;
+      bytes += Bytes(chunk->slot_bytes) * in_use;
     }
   }
   if (bytes != object_bytes_ || chunk_count * kChunkBytes != frontier_ - range_.begin) {

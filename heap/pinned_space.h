@@ -22,8 +22,8 @@
 
 namespace ebb::internal {
 
-// Thread-safe. Address space is cut into chunks of 64 KiB; a chunk holds cells of one size, with a
-// bit for each cell that is allocated and one for each that is marked.
+// Thread-safe. Address space is cut into chunks of 64 KiB; a chunk holds slots of one size, with a
+// bit for each slot that is allocated and one for each that is marked.
 class PinnedSpace {
  public:
   static constexpr size_t kChunkBytes = 64 << 10;
@@ -43,50 +43,50 @@ class PinnedSpace {
   // As of LargeSpace.
   bool TryMark(copyspace::Reference object);
   void ClearMarks(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
-  // Cells that are not marked are free; chunks without a cell are to be released.
+  // Slots that are not marked are free; chunks without a slot are to be released.
   void Sweep(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
   // Gives the pages of empty chunks back, as LargeSpace::ReleaseSwept does.
   absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
-  // Bytes of the cells in use.
+  // Bytes of the slots in use.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  static constexpr size_t kFirstCell = 1024;
-  static constexpr size_t kLeastCell = 32;
-  static constexpr size_t kMapWords = (kChunkBytes - kFirstCell) / kLeastCell / 64 + 1;
-  // Cell sizes: four steps to each power of two, so at most a fifth of a cell is unused.
+  static constexpr size_t kFirstSlot = 1024;
+  static constexpr size_t kLeastSlot = 32;
+  static constexpr size_t kMapWords = (kChunkBytes - kFirstSlot) / kLeastSlot / 64 + 1;
+  // Slot sizes: four steps to each power of two, so at most a fifth of a slot is unused.
   static constexpr int kClasses = 40;
 
   struct Chunk {
-    uint32_t cell_bytes;
-    uint32_t cell_count;
+    uint32_t slot_bytes;
+    uint32_t slot_count;
     int32_t size_class;
     uint32_t in_use;
     std::array<uint64_t, kMapWords> allocated;
     std::array<std::atomic<uint64_t>, kMapWords> marked;
 
-    // A cell begins 8 bytes before a multiple of 16, so that its payload is aligned.
-    uintptr_t CellAt(size_t index) const {
-      return reinterpret_cast<uintptr_t>(this) + kFirstCell - 8 + index * cell_bytes;
+    // A slot begins 8 bytes before a multiple of 16, so that its payload is aligned.
+    uintptr_t SlotAt(size_t index) const {
+      return reinterpret_cast<uintptr_t>(this) + kFirstSlot - 8 + index * slot_bytes;
     }
     size_t IndexOf(copyspace::Reference object) const {
-      return (object - 8 - CellAt(0)) / cell_bytes;
+      return (object - 8 - SlotAt(0)) / slot_bytes;
     }
   };
-  static_assert(sizeof(Chunk) <= kFirstCell - 8);
+  static_assert(sizeof(Chunk) <= kFirstSlot - 8);
 
   static int ClassOf(size_t bytes);
-  static size_t CellBytes(int size_class);
+  static size_t SlotBytes(int size_class);
   static Chunk& ChunkOf(copyspace::Reference object) {
     return *reinterpret_cast<Chunk*>(object & ~(kChunkBytes - 1));
   }
-  static uintptr_t TakeCell(Chunk& chunk);
+  static uintptr_t TakeSlot(Chunk& chunk);
   // Returns how many there were.
-  static uint32_t FreeUnmarkedCells(Chunk& chunk);
+  static uint32_t FreeUnmarkedSlots(Chunk& chunk);
 
   absl::StatusOr<Chunk*> NewChunk(int size_class, platform::Bytes keep_free)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -97,9 +97,9 @@ class PinnedSpace {
 
   mutable absl::Mutex mu_;
   std::array<std::vector<Chunk*>, kClasses> chunks_ ABSL_GUARDED_BY(mu_);
-  std::vector<Chunk*> swept_ ABSL_GUARDED_BY(mu_);      // empty, pages not yet given back
-  size_t releasing_ ABSL_GUARDED_BY(mu_) = 0;           // chunks whose pages are being given back
-  std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);    // empty, pages given back
+  std::vector<Chunk*> swept_ ABSL_GUARDED_BY(mu_);    // empty, pages not yet given back
+  size_t releasing_ ABSL_GUARDED_BY(mu_) = 0;         // chunks whose pages are being given back
+  std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);  // empty, pages given back
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
 };

@@ -20,7 +20,8 @@ void RootTable::AddChunk() {
   chunk.table = this;
   for (RootSlot& slot : chunk.slots) {
     // Relaxed: the free list is read under mu_ only.
-    slot.bits_.store(reinterpret_cast<uintptr_t>(free_) | RootSlot::kFree, std::memory_order_relaxed);
+    slot.bits_.store(reinterpret_cast<uintptr_t>(free_) | RootSlot::kFree,
+                     std::memory_order_relaxed);
     free_ = &slot;
   }
 }

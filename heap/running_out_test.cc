@@ -340,5 +340,43 @@ TEST_F(ExhaustionHandlerTest, CallsAreBounded) {
   EXPECT_TRUE(mutator.TryNew<Node>().ok());
 }
 
+// Many shares of roots ask for helpers at once; there are none, or none can be started.
+TEST(NoHelpersTest, ManyRootsAreForwardedByTheLeaderAlone) {
+  for (int workers : {1, 2}) {
+    platform::FakeSystem fake;
+    fake.FailEvery(platform::Call::kStartThread, 1);
+    Options options;
+    options.read_environment = false;
+    options.system = &fake;
+    options.max_bytes = 16 << 20;
+    options.workers = workers;
+    auto heap = NewHeap(options);
+    Mutator mutator(*heap);
+    std::vector<Persistent<Node>> roots;
+    Local<Node> last(mutator);
+    for (int64_t i = 0; i < 12'000; ++i) {
+      last = mutator.New<Node>(last, nullptr, i);
+      roots.emplace_back(*heap, last);
+    }
+    ASSERT_TRUE(heap->Collect().ok());
+    const absl::Status status = heap->Verify();
+    EXPECT_TRUE(status.ok()) << status;
+    for (int64_t i = 0; i < 12'000; ++i) ASSERT_EQ(roots[i]->value, i);
+  }
+}
+
+// What a cycle frees is given back also when the allocation that ran it succeeds at once.
+TEST(ReleaseTest, DeadLargeObjectsAreReleasedByTheCycleOfAnAllocation) {
+  Options options;
+  options.read_environment = false;
+  options.max_bytes = 16 << 20;
+  auto heap = NewHeap(options);
+  Mutator mutator(*heap);
+  mutator.NewArray<int64_t>(1 << 20);  // 8 MiB, dead at once
+  while (heap->stats().collections < 1) mutator.New<Node>();
+  EXPECT_EQ(heap->stats().large_bytes, 0);
+  EXPECT_LT(heap->stats().heap_bytes, 12 << 20);
+}
+
 }  // namespace
 }  // namespace ebb

@@ -88,10 +88,14 @@ void Safepoints::AwaitAllStopped() {
       +[](const Safepoints* self) ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->running_ == 0; },
       this);
   while (!mu_.AwaitWithTimeout(none_runs, warn_after_)) {
-    LOG(WARNING) << "waiting to stop " << LateThreads() << " for "
-                 << absl::Nanoseconds(platform::MonotonicNanos() - request_time_)
+    const std::string late = LateThreads();
+    const int64_t waited = platform::MonotonicNanos() - request_time_;
+    // Without the lock: a log sink may ask the heap something. The request stands meanwhile.
+    mu_.Unlock();
+    LOG(WARNING) << "waiting to stop " << late << " for " << absl::Nanoseconds(waited)
                  << ": a thread that does not allocate calls Mutator::Safepoint() in its loops, and "
                     "one that waits does so in an ebb::Blocking scope";
+    mu_.Lock();
   }
 }
 

@@ -31,7 +31,9 @@ using ::testing::HasSubstr;
 // Runs cycles on a thread of its own, attached or not, until it is destroyed.
 class Collecting {
  public:
-  explicit Collecting(Heap& heap) : thread_([this, &heap] { Run(heap); }) { begun_.WaitForNotification(); }
+  explicit Collecting(Heap& heap) : thread_([this, &heap] { Run(heap); }) {
+    begun_.WaitForNotification();
+  }
   ~Collecting() {
     // Relaxed: only ends the loop; join orders the rest.
     done_.store(true, std::memory_order_relaxed);
@@ -84,8 +86,7 @@ TEST(SafepointsTest, AllocationInABlockingScopeIsRefused) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("Blocking"));
     EXPECT_THAT(std::string(status.message()), HasSubstr(mutator.thread_name()));
     EXPECT_EQ(mutator.TryNewString("x").status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_EQ(mutator.TryNewPinned<Node>().status().code(),
-              absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(mutator.TryNewPinned<Node>().status().code(), absl::StatusCode::kFailedPrecondition);
   }
   EXPECT_TRUE(mutator.TryNew<Node>().ok());
 }
@@ -262,9 +263,9 @@ TEST(SafepointsTest, TheWatchdogNamesTheLateThread) {
   absl::Notification attached, warned;
   absl::ScopedMockLog log(absl::MockLogDefault::kIgnoreUnexpected);
   EXPECT_CALL(log, Log(_, _, _)).Times(AnyNumber());
-  EXPECT_CALL(log, Log(absl::LogSeverity::kWarning, _,
-                       AllOf(HasSubstr("waiting to stop thread late-one ("),
-                             HasSubstr("Blocking"))))
+  EXPECT_CALL(log,
+              Log(absl::LogSeverity::kWarning, _,
+                  AllOf(HasSubstr("waiting to stop thread late-one ("), HasSubstr("Blocking"))))
       .WillOnce([&] { warned.Notify(); })
       .WillRepeatedly([] {});
   log.StartCapturingLogs();
@@ -335,6 +336,10 @@ TEST(SafepointsTest, BlockingInANoSafepointScopeIsRefused) {
   const NoSafepoint scope(mutator);
   EXPECT_THROW(Blocking blocking(mutator), MisuseError);
   EXPECT_THROW(Mutator nested(*heap), MisuseError);
+  auto other = NewHeap();
+  EXPECT_THROW(Mutator in_other(*other), MisuseError);
+  EXPECT_EQ(other->Collect().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(other->Verify().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 // A lock-free stack, pushed by several threads while cycles move it.

@@ -36,7 +36,6 @@ class Spaces {
   copyspace::CopySpace& copy() { return *copy_; }
   PinnedSpace& pinned() { return *pinned_; }
   LargeSpace& large() { return *large_; }
-  const platform::AddressRange& range() const { return range_; }
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
 
   // What mutators may not use, so that a cycle can move objects.

@@ -54,7 +54,7 @@ TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
   job_ = &job;
   // A share is a mutator, or some hundred slots: many of them are worth help at once.
   constexpr size_t kSharesAlone = 16;
-  if (root_shares > kSharesAlone) job.Recruit();
+  if (root_shares > kSharesAlone && MayRecruit()) job.Recruit();
   ForwardRoots(leader, visit_roots);
   if (!job.recruited() && !leader.DrainAlone()) job.Recruit();
   if (job.recruited()) {

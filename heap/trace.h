@@ -72,7 +72,7 @@ class Trace {
   size_t root_shares_ = 0;
   // Relaxed throughout: hands out shares of the roots, whose contents the pause has ordered.
   std::atomic<size_t> next_root_share_ = 0;
-  // Set when an object without a from-space original could not be queued (see Tracer::Push).
+  // Set when an object without a from-space original could not be queued (see Tracer::PushSlow).
   // Relaxed: read when the helpers have been joined.
   std::atomic<bool> rescan_ = false;
   // Counts evacuations for Options::fail_evacuation only. Relaxed: nothing is published.

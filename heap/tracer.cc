@@ -82,7 +82,8 @@ platform::Bytes Tracer::memory() const {
 // call for each edge costs a tenth of the whole.
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference reference) {
-  if (space_.InReserve(reference)) [[likely]] return true;
+  if (space_.InReserve(reference)) [[likely]]
+    return true;
   if (space_.Contains(reference)) {
     // Objects that an earlier cycle had to leave in what is the active region now.
     return space_.has_retained() && space_.InFromSpace(reference);
@@ -94,6 +95,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference referenc
 // Plain: the one thread that forwards claims nothing.
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::EvacuateAlone(Reference from) {
   const ForwardingWord::Snapshot seen = ForwardingWord::Of(from).LoadPlain();
+  DCHECK(!seen.busy()) << "somebody else forwards, or a claim was not settled";
   if (seen.is_forwarded()) return seen.forwarded();
   if (!seen.claimable_in(space_.cycle_parity())) return from;  // retained in this cycle
   return Move<false>(from, seen.type());
@@ -227,8 +229,8 @@ void Tracer::MarkInPlace(Reference object) {
   if (spaces_.TryMarkInPlace(object)) Push(object, TypeOf(object), /*original=*/0);
 }
 
-// Relaxed, as is every access to an edge: mutators are stopped, one worker scans the object, and the
-// pause's end publishes what it stored.
+// Relaxed, as is every access to an edge: mutators are stopped, one worker scans the object, and
+// the pause's end publishes what it stored.
 inline void Tracer::StoreEdge(uintptr_t edge, Reference reference) {
   Slot(edge).store(reference, std::memory_order_relaxed);
 }
@@ -287,15 +289,15 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   const uintptr_t elements = type.ArrayElements(grey.object());
   for (uint64_t i = begin; i < end; ++i) {
     ForEachReference(type, elements + i * type.element_bytes,
-                     [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
-                       ForwardEdge<kShared>(edge);
-                     });
+                     [this](uintptr_t edge)
+                         ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kShared>(edge); });
   }
 }
 
 // Worklists.
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Push(Reference object, const TypeInfo& type, Reference original) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Push(Reference object, const TypeInfo& type,
+                                                      Reference original) {
   if (!type.has_references()) return;
   if (stack_size_ < stack_capacity_) [[likely]] {
     stack_[stack_size_++] = Grey(object);
@@ -360,8 +362,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   });
 }
 
-void Tracer::ShareIfOthersAreIdle() {
+// What others may be waiting for: objects that this worker has claimed, and work.
+void Tracer::ServeOthers() {
   scans_until_share_ = kShareInterval;
+  SettleClaims();
   if (stack_size_ >= 2 && trace_.termination_.idle_hint() > 0 && deque_.EmptyHint()) SpillStack();
 }
 
@@ -385,7 +389,7 @@ void Tracer::DrainLocal() {
     --window_size_;
     Scan<kShared>(grey);
     if constexpr (kShared) {
-      if (--scans_until_share_ == 0) ShareIfOthersAreIdle();
+      if (--scans_until_share_ == 0) ServeOthers();
     } else {
       if (++scans_alone_ >= kAlone && stack_size_ > 0 && trace_.MayRecruit()) return;
     }
@@ -393,6 +397,8 @@ void Tracer::DrainLocal() {
 }
 
 bool Tracer::DrainAlone() {
+  // Roots that were forwarded as if helpers might come have left claims: alone, nobody waits for them.
+  SettleClaims();
   DrainLocal<false>();
   return window_size_ == 0 && stack_size_ == 0 && overflow_ == 0 && deque_.EmptyHint();
 }

@@ -63,7 +63,7 @@ class Tracer {
  private:
   // Prefetch distance: so many grey objects are between the prefetch of their referents' headers
   // and their scan (Cher, Hosking, Vitek: Software Prefetching for Mark-Sweep Garbage Collection,
-  // ASPLOS 2004). bench/README.md says how it was chosen.
+  // ASPLOS 2004).
   static constexpr size_t kWindow = 8;
   static constexpr size_t kStackCapacity = 4096;
   // Elements of an array that are scanned in one go.
@@ -116,7 +116,7 @@ class Tracer {
   void Prefetch(Grey grey);
   // Moves the older half of the stack, which holds the larger subgraphs, to the deque.
   bool SpillStack();
-  void ShareIfOthersAreIdle();
+  void ServeOthers();
 
   Trace& trace_;
   Spaces& spaces_;

@@ -43,8 +43,7 @@ absl::Status Verifier::CheckRegions() {
   absl::Status status;
   spaces_.copy().ForEachBlock([&](Block& block) {
     for (int region = 0; region < copyspace::kRegionsPerBlock; ++region) {
-      const bool holds_objects =
-          region == spaces_.copy().active_region() || block.retained(region);
+      const bool holds_objects = region == spaces_.copy().active_region() || block.retained(region);
       if (status.ok() && holds_objects) status = CheckRegion(block, region);
     }
   });
@@ -59,8 +58,8 @@ absl::Status Verifier::CheckRegion(const Block& block, int region) {
     const Reference object = header + kHeaderBytes;
     const TypeInfo* type = IntactType(object);
     if (type == nullptr) {
-      return absl::InternalError(absl::StrCat("inv.region-parsable: ", block, ": no header at ",
-                                              absl::Hex(header)));
+      return absl::InternalError(
+          absl::StrCat("inv.region-parsable: ", block, ": no header at ", absl::Hex(header)));
     }
     if (type->kind != ObjectKind::kFiller) in_regions_[object] = false;
     const size_t bytes = type->ObjectBytes(object);
@@ -76,12 +75,11 @@ absl::Status Verifier::CheckRegion(const Block& block, int region) {
 
 absl::Status Verifier::FaultAt(Reference from, uintptr_t edge, Reference object,
                                absl::string_view fault) const {
-  const std::string where =
-      from == 0 ? std::string("a root")
-                : absl::StrCat("the field at offset ", edge - from, " of the ",
-                               IntactType(from)->name, " at ", absl::Hex(from));
-  return absl::InternalError(
-      absl::StrCat(where, " holds ", absl::Hex(object), ", which ", fault));
+  const std::string where = from == 0
+                                ? std::string("a root")
+                                : absl::StrCat("the field at offset ", edge - from, " of the ",
+                                               IntactType(from)->name, " at ", absl::Hex(from));
+  return absl::InternalError(absl::StrCat(where, " holds ", absl::Hex(object), ", which ", fault));
 }
 
 absl::Status Verifier::CheckReference(Reference from, uintptr_t edge, Reference object) {

@@ -1,5 +1,6 @@
-// Verifier: checks a heap by a plain walk of its own, sharing no code with the tracer. While mutators
-// are stopped and no allocator is open. Design: docs/design/heap.md#verify
+// Verifier: checks a heap by a plain walk of its own, which shares with the tracer only what types say
+// (heap/type_info.h). While mutators are stopped and no allocator is open.
+// Design: docs/design/heap.md#verify
 
 #ifndef EBB_HEAP_VERIFIER_H_
 #define EBB_HEAP_VERIFIER_H_

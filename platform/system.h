@@ -21,7 +21,7 @@ namespace ebb::platform {
 enum class Access { kNone, kReadWrite };
 
 // Thread-safe. Ranges must be page-aligned, else InvalidArgument; an empty range is fine and does
-// nothing. `purpose` says in error messages what the memory was for ("slab 3 of the old space").
+// nothing. `purpose` says in error messages what the memory was for ("slab 3 of the copy space").
 // Every error carries what was attempted, the address, the size, the purpose, the system's own
 // error text, and what can be done about it. Each call is one to three system calls.
 class System {
