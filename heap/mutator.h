@@ -116,7 +116,7 @@ class Mutator {
     if constexpr (!EBB_DEBUG_REFS && kBytes <= kAlwaysSmall && !kTypeInfo<T>.align16) {
       const uintptr_t header = allocator_.TryAllocate(kBytes);
       if (header != 0) [[likely]] {
-        return Construct<T>(header, std::forward<Args>(args)...);
+        return Construct<T>(header, static_cast<Passed<Args>>(std::forward<Args>(args))...);
       }
     }
     return NewSlow<T, Passed<Args>...>(std::forward<Args>(args)...);
