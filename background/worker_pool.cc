@@ -101,6 +101,7 @@ void WorkerPool::Job::TakeHold() {
 
 int WorkerPool::Job::RecruitSlow() {
   absl::MutexLock lock(&pool_.mutex_);
+  // Relaxed, all of them, under mutex_: see asked_ and recruited_.
   asked_.store(true, std::memory_order_relaxed);
   int recruited = recruited_.load(std::memory_order_relaxed);
   if (recruited >= 0) return recruited;
