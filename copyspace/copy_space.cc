@@ -242,6 +242,11 @@ BlockCounts CopySpace::counts() const {
   return counts;
 }
 
+AddressRange CopySpace::committed() const {
+  absl::MutexLock lock(&lock_);
+  return frontier_.committed();
+}
+
 Bytes CopySpace::debited() const {
   absl::MutexLock lock(&lock_);
   return debited_;

@@ -83,6 +83,9 @@ class CopySpace {
   // --- Where an address is. A few instructions each; stable between pauses.
 
   bool Contains(uintptr_t address) const { return address - begin_ < size_; }
+  // All addresses the space may ever have, and its slabs so far.
+  AddressRange range() const { return options_.range; }
+  AddressRange committed() const ABSL_LOCKS_EXCLUDED(lock_);
 
   // In the space, and bit 16 names the region that is not active. During a cycle that is
   // from-space, but for retained regions: see InFromSpace.

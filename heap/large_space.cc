@@ -112,54 +112,60 @@ void LargeSpace::ClearMarks(const copyspace::MutatorsStopped&) { ++cycle_; }
 void LargeSpace::Sweep(const copyspace::MutatorsStopped&) {
   absl::MutexLock lock(&mu_);
   for (auto it = objects_.begin(); it != objects_.end();) {
-    const LargeHeader& header = HeaderOf(ObjectAt(it->first));
+    LargeHeader& header = HeaderOf(ObjectAt(it->first));
     // Relaxed: workers have been joined.
     if (header.marked_in.load(std::memory_order_relaxed) == cycle_) {
       ++it;
       continue;
     }
     object_bytes_ -= Bytes(static_cast<int64_t>(header.object_bytes));
-    swept_.push_back({it->first, it->second});
+    AddSwept(header);
     it = objects_.erase(it);
   }
 }
 
+void LargeSpace::AddSwept(LargeHeader& header) {
+  header.next_swept = swept_;
+  swept_ = &header;
+}
+
 absl::Status LargeSpace::ReleaseSwept() {
-  std::vector<AddressRange> ranges;
+  LargeHeader* next = nullptr;
   {
     absl::MutexLock lock(&mu_);
-    ranges.swap(swept_);
-    for (const AddressRange& range : ranges) releasing_[range.begin] = range.size;
+    for (const LargeHeader* header = swept_; header != nullptr; header = header->next_swept) {
+      const AddressRange pages = PagesOf(*header);
+      releasing_[pages.begin] = pages.size;
+    }
+    next = std::exchange(swept_, nullptr);
   }
   absl::Status first_failure;
-  for (const AddressRange& range : ranges) {
-    absl::Status status = system_.Discard(range, "dead large object");
+  while (next != nullptr) {
+    LargeHeader& header = *std::exchange(next, next->next_swept);
+    const AddressRange pages = PagesOf(header);
+    const uint64_t object_bytes = header.object_bytes;
+    absl::Status status = system_.Discard(pages, "dead large object");
     absl::MutexLock lock(&mu_);
-    releasing_.erase(range.begin);
+    releasing_.erase(pages.begin);
     if (status.ok()) {
-      ledger_.Credit(range.size);
-      FreeAddresses(range);
+      ledger_.Credit(pages.size);
+      FreeAddresses(pages);
     } else {
       first_failure.Update(status);
-      swept_.push_back(range);
+      header.object_bytes = object_bytes;  // some of the pages may have gone
+      AddSwept(header);
     }
   }
   return first_failure;
 }
 
 void LargeSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
-  std::vector<Reference> marked;
-  {
-    absl::MutexLock lock(&mu_);
-    for (const auto& [begin, size] : objects_) {
-      // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its
-      // setter.
-      if (HeaderOf(ObjectAt(begin)).marked_in.load(std::memory_order_relaxed) == cycle_) {
-        marked.push_back(ObjectAt(begin));
-      }
-    }
+  absl::MutexLock lock(&mu_);
+  for (const auto& [begin, size] : objects_) {
+    const Reference object = ObjectAt(begin);
+    // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its setter.
+    if (HeaderOf(object).marked_in.load(std::memory_order_relaxed) == cycle_) visit(object);
   }
-  for (Reference object : marked) visit(object);
 }
 
 bool LargeSpace::IsObject(Reference object) const {
@@ -184,7 +190,10 @@ absl::Status LargeSpace::CheckInvariants() const {
     }
     bytes += Bytes(static_cast<int64_t>(header.object_bytes));
   }
-  for (const AddressRange& range : swept_) all.emplace(range.begin, range.size);
+  for (const LargeHeader* header = swept_; header != nullptr; header = header->next_swept) {
+    const AddressRange pages = PagesOf(*header);
+    all.emplace(pages.begin, pages.size);
+  }
   all.insert(releasing_.begin(), releasing_.end());
   uintptr_t expected = range_.begin;
   for (const auto& [begin, size] : all) {

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/btree_map.h"
@@ -56,7 +55,7 @@ class LargeSpace {
   // next call tries again.
   absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Visits the reference of each object that is marked; mutators are stopped.
+  // Visits the reference of each object that is marked; mutators are stopped. `visit` may mark more.
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `object` is the reference of a live object here.
@@ -70,7 +69,8 @@ class LargeSpace {
   struct LargeHeader {
     std::atomic<uint64_t> marked_in;  // the number of the cycle that marked it last
     uint64_t object_bytes;
-    uint64_t unused[5];
+    LargeHeader* next_swept;  // on the list that begins with swept_
+    uint64_t unused[4];
     uint64_t word;  // the object's header word
   };
   static_assert(sizeof(LargeHeader) == 64);
@@ -79,6 +79,10 @@ class LargeSpace {
     return *reinterpret_cast<LargeHeader*>(object - sizeof(LargeHeader));
   }
   static copyspace::Reference ObjectAt(uintptr_t begin) { return begin + sizeof(LargeHeader); }
+  static platform::AddressRange PagesOf(const LargeHeader& header) {
+    return {reinterpret_cast<uintptr_t>(&header), Footprint(header.object_bytes)};
+  }
+  void AddSwept(LargeHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   absl::StatusOr<uintptr_t> TakeAddresses(platform::Bytes size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeAddresses(platform::AddressRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -95,7 +99,8 @@ class LargeSpace {
   absl::btree_map<uintptr_t, platform::Bytes> objects_ ABSL_GUARDED_BY(mu_);
   // Address space below frontier_ that holds nothing, pages given back, neighbours merged.
   absl::btree_map<uintptr_t, platform::Bytes> free_ ABSL_GUARDED_BY(mu_);
-  std::vector<platform::AddressRange> swept_ ABSL_GUARDED_BY(mu_);
+  // Dead objects, linked through their own headers, so that a sweep needs no memory.
+  LargeHeader* swept_ ABSL_GUARDED_BY(mu_) = nullptr;
   // Taken from swept_, their pages just being given back.
   absl::btree_map<uintptr_t, platform::Bytes> releasing_ ABSL_GUARDED_BY(mu_);
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);

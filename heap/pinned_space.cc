@@ -146,22 +146,28 @@ void PinnedSpace::Sweep(const copyspace::MutatorsStopped&) {
   for (auto& chunks : chunks_) {
     for (Chunk* chunk : chunks) {
       object_bytes_ -= Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
-      if (chunk->in_use == 0) swept_.push_back(chunk);
+      if (chunk->in_use == 0) AddSwept(*chunk);
     }
     std::erase_if(chunks, [](const Chunk* chunk) { return chunk->in_use == 0; });
   }
 }
 
+void PinnedSpace::AddSwept(Chunk& chunk) {
+  chunk.next_swept = swept_;
+  swept_ = &chunk;
+}
+
 absl::Status PinnedSpace::ReleaseSwept() {
-  std::vector<Chunk*> chunks;
+  Chunk* next = nullptr;
   {
     absl::MutexLock lock(&mu_);
-    chunks.swap(swept_);
-    releasing_ += chunks.size();
+    for (const Chunk* chunk = swept_; chunk != nullptr; chunk = chunk->next_swept) ++releasing_;
+    next = std::exchange(swept_, nullptr);
   }
   absl::Status first_failure;
-  for (Chunk* chunk : chunks) {
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(chunk);
+  while (next != nullptr) {
+    Chunk& chunk = *std::exchange(next, next->next_swept);
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(&chunk);
     absl::Status status = system_.Discard({begin, kChunk}, "empty chunk of pinned objects");
     absl::MutexLock lock(&mu_);
     --releasing_;
@@ -170,28 +176,24 @@ absl::Status PinnedSpace::ReleaseSwept() {
       free_.push_back(begin);
     } else {
       first_failure.Update(status);
-      swept_.push_back(chunk);
+      AddSwept(chunk);
     }
   }
   return first_failure;
 }
 
 void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
-  std::vector<Reference> marked;
-  {
-    absl::MutexLock lock(&mu_);
-    for (const auto& chunks : chunks_) {
-      for (const Chunk* chunk : chunks) {
-        for (size_t word = 0; word < kMapWords; ++word) {
-          // Relaxed: a mark that is set meanwhile will be scanned by its setter.
-          const uint64_t bits =
-              chunk->allocated[word] & chunk->marked[word].load(std::memory_order_relaxed);
-          ForEachBit(word, bits, [&](size_t index) { marked.push_back(chunk->SlotAt(index) + 8); });
-        }
+  absl::MutexLock lock(&mu_);
+  for (const auto& chunks : chunks_) {
+    for (const Chunk* chunk : chunks) {
+      for (size_t word = 0; word < kMapWords; ++word) {
+        // Relaxed: a mark that is set meanwhile will be scanned by its setter.
+        const uint64_t bits =
+            chunk->allocated[word] & chunk->marked[word].load(std::memory_order_relaxed);
+        ForEachBit(word, bits, [&](size_t index) { visit(chunk->SlotAt(index) + 8); });
       }
     }
   }
-  for (Reference object : marked) visit(object);
 }
 
 bool PinnedSpace::IsObject(Reference object) const {
@@ -211,7 +213,8 @@ Bytes PinnedSpace::object_bytes() const {
 
 absl::Status PinnedSpace::CheckInvariants() const {
   absl::MutexLock lock(&mu_);
-  size_t chunk_count = swept_.size() + releasing_ + free_.size();
+  size_t chunk_count = releasing_ + free_.size();
+  for (const Chunk* chunk = swept_; chunk != nullptr; chunk = chunk->next_swept) ++chunk_count;
   Bytes bytes;
   for (int size_class = 0; size_class < kClasses; ++size_class) {
     for (const Chunk* chunk : chunks_[size_class]) {

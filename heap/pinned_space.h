@@ -66,6 +66,7 @@ class PinnedSpace {
     uint32_t slot_count;
     int32_t size_class;
     uint32_t in_use;
+    Chunk* next_swept;  // on the list that begins with swept_
     std::array<uint64_t, kMapWords> allocated;
     std::array<std::atomic<uint64_t>, kMapWords> marked;
 
@@ -85,6 +86,7 @@ class PinnedSpace {
     return *reinterpret_cast<Chunk*>(object & ~(kChunkBytes - 1));
   }
   static uintptr_t TakeSlot(Chunk& chunk);
+  void AddSwept(Chunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Returns how many there were.
   static uint32_t FreeUnmarkedSlots(Chunk& chunk);
 
@@ -97,7 +99,8 @@ class PinnedSpace {
 
   mutable absl::Mutex mu_;
   std::array<std::vector<Chunk*>, kClasses> chunks_ ABSL_GUARDED_BY(mu_);
-  std::vector<Chunk*> swept_ ABSL_GUARDED_BY(mu_);    // empty, pages not yet given back
+  // Empty, pages not yet given back; linked through the chunks, so that a sweep needs no memory.
+  Chunk* swept_ ABSL_GUARDED_BY(mu_) = nullptr;
   size_t releasing_ ABSL_GUARDED_BY(mu_) = 0;         // chunks whose pages are being given back
   std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);  // empty, pages given back
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);

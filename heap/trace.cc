@@ -10,19 +10,24 @@ namespace ebb::internal {
 using copyspace::Reference;
 
 Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& options)
-    : spaces_(spaces), pool_(pool), options_(options) {
+    : spaces_(spaces), pool_(pool), options_(options), owners_(spaces.copy().range()) {
   for (int i = 0; i < options.workers; ++i) tracers_.push_back(std::make_unique<Tracer>(*this, i));
 }
 
 Trace::~Trace() = default;
 
 platform::Bytes Trace::memory() const {
-  platform::Bytes sum;
+  platform::Bytes sum = owners_.memory();
   for (const auto& tracer : tracers_) sum += tracer->memory();
   return sum;
 }
 
 bool Trace::MayRecruit() const { return options_.workers > 1 && !job_->recruited(); }
+
+void Trace::Recruit() {
+  owners_.Reset(spaces_.copy().committed());
+  job_->Recruit();
+}
 
 bool Trace::AnyDequeHasWork() const {
   return std::any_of(tracers_.begin(), tracers_.end(),
@@ -54,16 +59,10 @@ TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
   job_ = &job;
   // A share is a mutator, or some hundred slots: many of them are worth help at once.
   constexpr size_t kSharesAlone = 16;
-  if (root_shares > kSharesAlone && MayRecruit()) job.Recruit();
+  if (root_shares > kSharesAlone && MayRecruit()) Recruit();
   ForwardRoots(leader, visit_roots);
-  if (!job.recruited() && !leader.DrainAlone()) job.Recruit();
-  if (job.recruited()) {
-    if (job.Recruit() > 0) {
-      leader.DrainShared();
-    } else {
-      leader.DrainAlone();  // no helper to be had
-    }
-  }
+  if (!job.recruited() && !leader.DrainAlone()) Recruit();
+  if (job.recruited()) leader.DrainShared();
   job.Join();
   RescanInPlace(leader);
   job_ = nullptr;

@@ -13,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "background/termination.h"
 #include "background/worker_pool.h"
+#include "heap/block_owners.h"
 #include "heap/spaces.h"
 #include "platform/bytes.h"
 
@@ -53,7 +54,7 @@ class Trace {
   using VisitRoots = absl::FunctionRef<void(size_t share, ForwardSlot forward)>;
   TraceCounts Run(size_t root_shares, VisitRoots visit_roots);
 
-  // Bytes of the worklists' memory.
+  // Of the workers' tables.
   platform::Bytes memory() const;
 
  private:
@@ -61,6 +62,8 @@ class Trace {
 
   void ForwardRoots(Tracer& tracer, VisitRoots visit_roots);
   bool MayRecruit() const;
+  // From here on several workers may forward.
+  void Recruit();
   bool AnyDequeHasWork() const;
   void RescanInPlace(Tracer& tracer);
 
@@ -68,6 +71,7 @@ class Trace {
   background::WorkerPool& pool_;
   const Options options_;
   std::vector<std::unique_ptr<Tracer>> tracers_;
+  BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;
   // Relaxed throughout: hands out shares of the roots, whose contents the pause has ordered.

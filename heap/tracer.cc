@@ -1,6 +1,7 @@
 #include "heap/tracer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "copyspace/block.h"
 #include "copyspace/forwarding_word.h"
 #include "heap/align.h"
+#include "platform/spin_wait.h"
 
 namespace ebb::internal {
 
@@ -71,11 +73,17 @@ Tracer::Tracer(Trace& trace, int index)
       deque_(/*initial_capacity=*/kStackCapacity,
              /*max_capacity=*/trace.options_.worklist_capacity == 0
                  ? size_t{1} << 40
-                 : static_cast<size_t>(trace.options_.worklist_capacity)) {}
+                 : static_cast<size_t>(trace.options_.worklist_capacity)) {
+  const uint32_t workers = static_cast<uint32_t>(trace.options_.workers);
+  for (uint32_t sender = 0; workers > 1 && sender < workers; ++sender) {
+    inboxes_.push_back(std::make_unique<EdgeMailbox>(std::bit_floor(kInboxes / workers)));
+  }
+}
 
 platform::Bytes Tracer::memory() const {
-  return platform::Bytes(static_cast<int64_t>(sizeof(Tracer) + stack_capacity_ * sizeof(Grey))) +
-         deque_.memory();
+  platform::Bytes sum(static_cast<int64_t>(sizeof(Tracer) + stack_capacity_ * sizeof(Grey)));
+  for (const auto& inbox : inboxes_) sum += inbox->memory();
+  return sum + deque_.memory();
 }
 
 // Forwarding. What is always inlined is the loop of the trace: compilers find it too large, and a
@@ -92,43 +100,23 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference referenc
   return false;
 }
 
-// Plain: the one thread that forwards claims nothing.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::EvacuateAlone(Reference from) {
-  const ForwardingWord::Snapshot seen = ForwardingWord::Of(from).LoadPlain();
-  DCHECK(!seen.busy()) << "somebody else forwards, or a claim was not settled";
-  if (seen.is_forwarded()) return seen.forwarded();
-  if (!seen.claimable_in(space_.cycle_parity())) return from;  // retained in this cycle
-  return Move<false>(from, seen.type());
-}
-
-Reference Tracer::EvacuateShared(Reference from) {
-  DCHECK_EQ(claim_count_, 0u) << "inv.wait-without-claims";
-  ForwardingWord& word = ForwardingWord::Of(from);
-  ForwardingWord::Snapshot seen = word.Load();
-  for (;;) {
-    if (seen.is_forwarded()) return seen.forwarded();
-    if (seen.busy()) {
-      seen = word.AwaitSettled();
-    } else if (!seen.claimable_in(space_.cycle_parity())) {
-      return from;  // retained in this cycle
-    } else if (word.TryClaim(seen)) {
-      return Move<true>(from, seen.type());
-    }
-  }
-}
-
-// Copies an object that this thread has claimed (or, alone, need not claim), and settles its word.
+// inv.one-owner makes this the only worker that evacuates the object: nothing is claimed. Shared:
+// others look at the word meanwhile.
 template <bool kShared>
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Move(Reference from, uintptr_t type_bits) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Evacuate(Reference from) {
   ForwardingWord& word = ForwardingWord::Of(from);
-  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(type_bits);
+  const ForwardingWord::Snapshot seen = word.LoadPlain();
+  if (seen.is_forwarded()) return seen.forwarded();
+  const int parity = space_.cycle_parity();
+  if (!seen.claimable_in(parity)) return from;  // retained in this cycle
+  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(seen.type());
   const Reference to = Copy(from, type);
   if (to == 0) [[unlikely]] {
     space_.RetainRegionOf(from);
     if constexpr (kShared) {
-      word.Retain(type_bits, space_.cycle_parity());
+      word.Retain(seen.type(), parity);
     } else {
-      word.RetainPlain(type_bits, space_.cycle_parity());
+      word.RetainPlain(seen.type(), parity);
     }
     NoteRetained(from, type);
     return from;
@@ -142,43 +130,46 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Move(Reference from, uintp
   return to;
 }
 
-// The first half of forwarding an edge beside other workers: the object is claimed, and moved later
-// with others. A claim waits until all earlier stores of this processor are done; after the stores
-// of a copy that takes as long as all else together, after another claim it is short.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ClaimTarget(uintptr_t edge, Reference from) {
-  ForwardingWord& word = ForwardingWord::Of(from);
-  ForwardingWord::Snapshot seen = word.Load();
-  for (;;) {
-    if (seen.is_forwarded()) {
-      StoreEdge(edge, seen.forwarded());
-      return;
-    }
-    if (seen.busy()) {
-      busy_edges_[busy_count_++] = edge;
-      if (busy_count_ == kClaims) SettleClaims();
-      return;
-    }
-    if (!seen.claimable_in(space_.cycle_parity())) return;  // retained in this cycle
-    if (word.TryClaim(seen)) break;
+void Tracer::ForwardByOwner(int owner, uintptr_t edge, Reference from) {
+  // What many edges lead to has mostly been settled.
+  const ForwardingWord::Snapshot seen = ForwardingWord::Of(from).Load();
+  if (seen.is_forwarded()) return StoreEdge(edge, seen.forwarded());
+  EdgeMailbox& mailbox = *trace_.tracers_[static_cast<size_t>(owner)]->inboxes_[index_];
+  platform::SpinWait wait;
+  while (!mailbox.TrySend({edge, from})) {
+    // The owner may be waiting in the same way. Receiving sends nothing, so one of the two goes on.
+    if (!Receive()) wait.Once();
   }
-  claims_[claim_count_++] = {edge, from, seen.type()};
-  if (claim_count_ == kClaims) SettleClaims();
 }
 
-// The second half. inv.wait-without-claims: a worker waits for another's claim only when it holds
-// none itself, so there is no cycle of workers that wait.
-void Tracer::SettleClaims() {
-  const size_t claims = std::exchange(claim_count_, 0);
-  for (size_t i = 0; i < claims; ++i) {
-    const Claim& claim = claims_[i];
-    StoreEdge(claim.edge, Move<true>(claim.from, claim.type_bits));
+bool Tracer::Receive() {
+  bool any = false;
+  for (const auto& inbox : inboxes_) {
+    while (const uint32_t count = std::min(inbox->waiting(), kReceived)) {
+      any = true;
+      for (uint32_t i = 0; i < count; ++i) {
+        __builtin_prefetch(reinterpret_cast<const void*>(inbox->Peek(i).from - kHeaderBytes),
+                           /*rw=*/1);
+      }
+      for (uint32_t i = 0; i < count; ++i) {
+        const EdgeMailbox::Message message = inbox->Peek(i);
+        StoreEdge(message.edge, Evacuate<true>(message.from));
+      }
+      inbox->Take(count);
+    }
   }
-  const size_t busy = std::exchange(busy_count_, 0);
-  for (size_t i = 0; i < busy; ++i) {
-    // Relaxed: see StoreEdge.
-    const Reference from = Slot(busy_edges_[i]).load(std::memory_order_relaxed);
-    StoreEdge(busy_edges_[i], EvacuateShared(from));
-  }
+  return any;
+}
+
+bool Tracer::HasMail() const {
+  return std::any_of(inboxes_.begin(), inboxes_.end(),
+                     [](const auto& inbox) { return inbox->waiting() != 0; });
+}
+
+bool Tracer::AllSentIsTaken() const {
+  return std::all_of(trace_.tracers_.begin(), trace_.tracers_.end(), [this](const auto& tracer) {
+    return tracer->inboxes_.empty() || tracer->inboxes_[index_]->all_taken();
+  });
 }
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Copy(Reference from, const TypeInfo& type) {
@@ -240,10 +231,11 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ForwardEdge(uintptr_t edge) {
   const Reference reference = Slot(edge).load(std::memory_order_relaxed);  // see StoreEdge
   if (reference == 0 || !MustEvacuate(reference)) return;
   if constexpr (kShared) {
-    ClaimTarget(edge, reference);
-  } else {
-    StoreEdge(edge, EvacuateAlone(reference));
+    if (const int owner = trace_.owners_.Find(reference, index_); owner != index_) {
+      return ForwardByOwner(owner, edge, reference);
+    }
   }
+  StoreEdge(edge, Evacuate<kShared>(reference));
 }
 
 void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
@@ -362,10 +354,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   });
 }
 
-// What others may be waiting for: objects that this worker has claimed, and work.
+// What others may be waiting for: edges to this worker's objects, and work.
 void Tracer::ServeOthers() {
   scans_until_share_ = kShareInterval;
-  SettleClaims();
+  Receive();
   if (stack_size_ >= 2 && trace_.termination_.idle_hint() > 0 && deque_.EmptyHint()) SpillStack();
 }
 
@@ -379,11 +371,7 @@ void Tracer::DrainLocal() {
       Prefetch(grey);
       window_[(window_begin_ + window_size_++) % kWindow] = grey;
     }
-    if (window_size_ == 0) {
-      if (claim_count_ + busy_count_ == 0) return;
-      SettleClaims();  // which finds more to scan
-      continue;
-    }
+    if (window_size_ == 0) return;
     grey = window_[window_begin_];
     window_begin_ = (window_begin_ + 1) % kWindow;
     --window_size_;
@@ -397,21 +385,28 @@ void Tracer::DrainLocal() {
 }
 
 bool Tracer::DrainAlone() {
-  // Roots that were forwarded as if helpers might come have left claims: alone, nobody waits for them.
-  SettleClaims();
   DrainLocal<false>();
   return window_size_ == 0 && stack_size_ == 0 && overflow_ == 0 && deque_.EmptyHint();
 }
 
 void Tracer::DrainShared() {
+  platform::SpinWait wait;
   for (;;) {
     DrainLocal<true>();
     Grey grey;
+    if (Receive()) continue;
     if (Steal(grey)) {
       stack_[stack_size_++] = grey;
       continue;
     }
-    if (!trace_.termination_.AwaitWork([this] { return trace_.AnyDequeHasWork(); })) return;
+    // What was sent is in this worker's care until it has been taken: inv.work-has-active-owner.
+    if (!AllSentIsTaken()) {
+      wait.Once();
+      continue;
+    }
+    const auto has_work = [this] { return trace_.AnyDequeHasWork() || HasMail(); };
+    if (!trace_.termination_.AwaitWork(has_work)) return;
+    wait.Reset();
   }
 }
 

@@ -9,10 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "background/chase_lev_deque.h"
 #include "copyspace/bump_allocator.h"
 #include "copyspace/geometry.h"
+#include "heap/edge_mailbox.h"
 #include "heap/spaces.h"
 #include "heap/trace.h"
 #include "heap/type_info.h"
@@ -47,8 +49,8 @@ class Tracer {
   Tracer(Trace& trace, int index);
 
   void ForwardRoot(std::atomic<uintptr_t>& slot);
-  // Scans until this worker finds nothing more anywhere. Alone: plain forwarding, for as long as
-  // no other thread takes part; returns false if helpers ought to be recruited now.
+  // Scans until this worker finds nothing more anywhere. Alone: while no other thread takes part;
+  // returns false if helpers ought to be recruited now.
   bool DrainAlone();
   void DrainShared();
 
@@ -64,7 +66,7 @@ class Tracer {
   // Prefetch distance: so many grey objects are between the prefetch of their referents' headers
   // and their scan (Cher, Hosking, Vitek: Software Prefetching for Mark-Sweep Garbage Collection,
   // ASPLOS 2004).
-  static constexpr size_t kWindow = 8;
+  static constexpr size_t kWindow = 32;
   static constexpr size_t kStackCapacity = 4096;
   // Elements of an array that are scanned in one go.
   static constexpr uint64_t kChunkElements = 2048;
@@ -73,23 +75,22 @@ class Tracer {
   // How often a worker looks whether others are idle, in objects scanned.
   static constexpr uint32_t kShareInterval = 32;
 
-  // An object that this worker has claimed and not yet moved, and the edge it was found by.
-  struct Claim {
-    uintptr_t edge;
-    copyspace::Reference from;
-    uintptr_t type_bits;
-  };
-  static constexpr size_t kClaims = 16;
+  // Edges that are received in one go, after a prefetch of what they lead to.
+  static constexpr uint32_t kReceived = 16;
+  // Edges that may be on their way to one worker.
+  static constexpr uint32_t kInboxes = 4096;
 
   // Whether a reference that is not null leads into from-space; marks what is marked in place.
   bool MustEvacuate(copyspace::Reference reference);
-  // The object's new reference, or its old one if it had to be retained.
-  copyspace::Reference EvacuateAlone(copyspace::Reference from);
-  copyspace::Reference EvacuateShared(copyspace::Reference from);
+  // The new reference of an object of this worker's, or its old one if it had to be retained.
   template <bool kShared>
-  copyspace::Reference Move(copyspace::Reference from, uintptr_t type_bits);
-  void ClaimTarget(uintptr_t edge, copyspace::Reference from);
-  void SettleClaims();
+  copyspace::Reference Evacuate(copyspace::Reference from);
+  // Leaves the edge to the worker that owns the object.
+  void ForwardByOwner(int owner, uintptr_t edge, copyspace::Reference from);
+  // Forwards the edges that others have left to this worker; false if there were none.
+  bool Receive();
+  bool HasMail() const;
+  bool AllSentIsTaken() const;
   static void StoreEdge(uintptr_t edge, copyspace::Reference reference);
   template <bool kShared>
   void ForwardEdge(uintptr_t edge);
@@ -129,17 +130,14 @@ class Tracer {
   size_t window_begin_ = 0;
   size_t window_size_ = 0;
   size_t stack_size_ = 0;
-  size_t claim_count_ = 0;
-  size_t busy_count_ = 0;
-  std::array<Claim, kClaims> claims_;
-  // Edges to objects that are claimed, by this worker or another.
-  std::array<uintptr_t, kClaims> busy_edges_;
   copyspace::Reference overflow_ = 0;  // the newest original on the list; linked by payload word 0
   uint32_t scans_until_share_ = kShareInterval;
   int64_t scans_alone_ = 0;
   TraceCounts counts_;
   std::unique_ptr<Grey[]> stack_;
   background::ChaseLevDeque deque_;
+  // By sender; none if there is but one worker.
+  std::vector<std::unique_ptr<EdgeMailbox>> inboxes_;
 };
 
 }  // namespace ebb::internal
