@@ -52,7 +52,7 @@ ChaseLevDeque::ChaseLevDeque(size_t initial_capacity, size_t max_capacity)
 }
 
 ChaseLevDeque::~ChaseLevDeque() {
-  // Relaxed, here and in ResetWhenQuiescent: no other thread uses the deque.
+  // Relaxed: no other thread uses the deque.
   Array* array = array_.load(std::memory_order_relaxed);
   while (array != nullptr) {
     Array* older = array->older();
@@ -80,14 +80,14 @@ bool ChaseLevDeque::MakeRoom(int64_t bottom) {
 
 void ChaseLevDeque::ResetWhenQuiescent() {
   CHECK(EmptyHint()) << "a deque with " << SizeHint() << " elements is reset";
+  // Relaxed, all: no other thread uses the deque, and whoever says so orders its users before and
+  // after this one.
   Array* array = array_.load(std::memory_order_relaxed);
   while (array->older() != nullptr) {
     Array* older = array->older();
     Array::Delete(array);
     array = older;
   }
-  // Relaxed: the next thread to use the deque is ordered after this one by whoever says that it is
-  // quiescent.
   array_.store(array, std::memory_order_relaxed);
   push_limit_ = top_.load(std::memory_order_relaxed) + array->capacity();
 }

@@ -41,19 +41,9 @@ struct BoehmFunctions {
   void (*set_on_collection_event)(void (*)(int));
 };
 
-class BoehmSubject {
+class BoehmSubject : public RawPointerWords {
  public:
   static constexpr bool kManual = false;
-  template <typename T>
-  using Edge = T*;
-  template <typename T>
-  using Temp = T*;
-  template <typename T>
-  using Root = RawRoot<T>;
-  template <typename T>
-  using Array = RawArray<T>;
-  template <typename T>
-  using RefArray = RawArray<T*>;
 
   // Registers this thread with the collector.
   class Thread {

@@ -18,19 +18,9 @@
 
 namespace ebb::bench {
 
-class ManualSubject {
+class ManualSubject : public RawPointerWords {
  public:
   static constexpr bool kManual = true;
-  template <typename T>
-  using Edge = T*;
-  template <typename T>
-  using Temp = T*;
-  template <typename T>
-  using Root = RawRoot<T>;
-  template <typename T>
-  using Array = RawArray<T>;
-  template <typename T>
-  using RefArray = RawArray<T*>;
 
   class Thread {
    public:

@@ -42,6 +42,20 @@ class RawArray {
   int64_t length_;
 };
 
+// The words themselves: such a subject inherits them.
+struct RawPointerWords {
+  template <typename T>
+  using Edge = T*;
+  template <typename T>
+  using Temp = T*;
+  template <typename T>
+  using Root = RawRoot<T>;
+  template <typename T>
+  using Array = RawArray<T>;
+  template <typename T>
+  using RefArray = RawArray<T*>;
+};
+
 }  // namespace ebb::bench
 
 #endif  // EBB_BENCH_RAW_POINTERS_H_

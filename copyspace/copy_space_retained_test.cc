@@ -51,11 +51,39 @@ class CopySpaceRetainedTest : public testing::Test {
     Fail(0);
     Finish();
   }
+  // Two of them: region 0 is active now, and in the reserve alone after the next flip.
+  void RetainActiveRegion0() {
+    RetainRegion0();
+    RetainRegion0();
+    ASSERT_EQ(space_->active_region(), 0);
+    ASSERT_TRUE(block_->retained(0));
+  }
 
   SpaceForTest space_;
   Block* block_;
   Block* other_;
 };
+
+TEST_F(CopySpaceRetainedTest, NothingFailed) {
+  Block* third = space_->AcquireBlock(AcquirePurpose::kMutator, Bytes(kWhole));
+  space_->ReturnBlock(third, kSome);
+  Flip();
+  ASSERT_EQ(space_->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(16)), block_);
+  ASSERT_EQ(space_->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(16)), other_);
+  space_->ReturnBlock(block_, 24);
+  space_->ReturnBlock(other_, kWhole);
+  Finish();
+  EXPECT_FALSE(space_->has_retained());
+  for (Block* block : {block_, other_, third}) EXPECT_EQ(block->used(0), 0u);
+  EXPECT_EQ(block_->list(), BlockList::kPartlyFull);
+  EXPECT_EQ(block_->used(1), 24u);
+  EXPECT_EQ(other_->list(), BlockList::kFull);
+  EXPECT_EQ(other_->used(1), kWhole);
+  EXPECT_EQ(third->list(), BlockList::kEmpty);
+  EXPECT_EQ(third->used(1), 0u);
+  EXPECT_EQ(space_->allocated_bytes(), Bytes(24 + kWhole));
+  EXPECT_EQ(space_->fragmentation(), Bytes(0));
+}
 
 TEST_F(CopySpaceRetainedTest, NotAllocatedIn) {
   RetainRegion0();
@@ -125,6 +153,39 @@ TEST_F(CopySpaceRetainedTest, BothRegionsAreFromSpaceInTheNextCycle) {
   EXPECT_FALSE(space_->InFromSpace(other_->region_begin(0) + 8));
   ExpectOffLimits();
   Finish();
+}
+
+TEST_F(CopySpaceRetainedTest, RetainedInTheReserveOnlyIsOrdinaryFromTheFlipOn) {
+  RetainActiveRegion0();
+  Flip();
+  EXPECT_EQ(block_->list(), BlockList::kEmpty);
+  EXPECT_FALSE(block_->any_retained());
+  EXPECT_TRUE(space_->InFromSpace(block_->region_begin(0) + 8));
+  EXPECT_FALSE(space_->InFromSpace(block_->region_begin(1) + 8));
+  EXPECT_EQ(space_->allocated_bytes(), Bytes(0));
+  EXPECT_EQ(space_->fragmentation(), Bytes(0));
+  ASSERT_EQ(space_->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(16)), block_);
+  space_->ReturnBlock(block_, 24);
+  Finish();
+  EXPECT_EQ(block_->list(), BlockList::kPartlyFull);
+  EXPECT_FALSE(space_->has_retained());
+  EXPECT_EQ(block_->used(0), 0u);
+  EXPECT_EQ(block_->used(1), 24u);
+  EXPECT_EQ(space_->allocated_bytes(), Bytes(24));
+}
+
+TEST_F(CopySpaceRetainedTest, RetainedInTheReserveOnlyFailsAgain) {
+  RetainActiveRegion0();
+  Flip();
+  ASSERT_EQ(space_->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(16)), block_);
+  space_->ReturnBlock(block_, 24);
+  Fail(0);
+  Finish();
+  EXPECT_EQ(block_->list(), BlockList::kRetained);
+  EXPECT_TRUE(block_->retained(0));
+  EXPECT_FALSE(block_->retained(1));
+  EXPECT_EQ(space_->allocated_bytes(), Bytes(kSome + 24)) << "as of any ordinary block";
+  ExpectOffLimits();
 }
 
 TEST_F(CopySpaceRetainedTest, OrdinaryAgainWhenNothingFailsAgain) {
