@@ -7,7 +7,7 @@ cd "$TEST_TMPDIR" || exit 1
 failures=0
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 
-workloads=(W1 W1h W6a W6b pause drop idle)
+workloads=(W1 W1h W4 W6a W6b W7 pause drop idle)
 # (With a peer or two that a smoke run would otherwise leave out; those not installed are skipped.)
 "$bench" --all --smoke --peers boehm,mimalloc,jemalloc-shared --json lines.json \
   >table.txt 2>errors.txt || fail "--all --smoke: exit $?"
@@ -31,13 +31,14 @@ refused() {
   [[ $status == 2 ]] || fail "${*:1:$#-1}: exit $status instead of 2"
   grep -qF -- "$accepted" refused.txt || fail "${*:1:$#-1}: no '$accepted' in: $(cat refused.txt)"
 }
-refused W99 "accepted: W1, W1h, W6a"
+refused W99 "accepted: W1, W1h, W4, W6a"
 refused --nonsense "accepted: --all"
 refused W1 --peers boehm,nobody "accepted: boehm,"
-refused W1 --collector concurrent "accepted: parallel"
+refused W1 --collector nonsense "accepted: parallel"
 refused W1 --rounds 0 "--rounds: bad value '0' (accepted: numbers from 1"
 refused W1 --rounds "--rounds needs a value"
 refused W1 --threads 1,x "--threads: bad value 'x'"
+refused W7 --live 64m,1x "--live: bad value '1x'"
 refused W1 --heap 0.5 "--heap: bad value '0.5'"
 refused W1 --check --smoke "exclude each other"
 refused W1 --json /nonexistent/file "cannot write to '/nonexistent/file'"

@@ -81,6 +81,7 @@ class BoehmSubject : public RawPointerWords {
   static absl::StatusOr<std::unique_ptr<BoehmSubject>> Create(const SubjectOptions& options);
 
   absl::Status Collect();
+  int64_t Collections() const { return static_cast<int64_t>(functions_.collections()); }
   // collections, pause_ns (world stopped to world started), heap_bytes.
   void Describe(Record& record) const;
 

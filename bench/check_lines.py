@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Checks a file of benchmark lines: every line parses, every workload named has a result of ebb
-that collected, and every result carries the times and the memory.
+that collected, every result carries the times and the memory, and subjects that say what graph they
+ended with agree.
 
     check_lines.py FILE WORKLOAD...
 """
@@ -33,6 +34,16 @@ for workload in wanted:
             faults.append(f"{workload}: did not collect: {result}")
         if "p50" not in result.get("pause_ns", {}):
             faults.append(f"{workload}: no pauses: {result}")
+        if result.get("timed_collections", 1) <= 0:
+            faults.append(f"{workload}: did not collect while it was timed: {result}")
+
+graphs = {}
+for result in (r for r in results if "checksum" in r):
+    case = (result["workload"], result.get("live_size_bytes"), result["seed"])
+    graphs.setdefault(case, set()).add(result["checksum"])
+    if result["latency_ns"]["count"] <= 0:
+        faults.append(f"no latencies: {result}")
+faults += [f"{case}: graphs differ: {sums}" for case, sums in graphs.items() if len(sums) > 1]
 
 for ratio in (line for line in lines if line["kind"] == "ratio"):
     for field in ("workload", "of", "subject", "peer", "threads", "rounds"):

@@ -9,8 +9,9 @@ namespace {
 
 const RunSpec* FindInPlan(absl::Span<const RunSpec> plan, const Bar& bar) {
   for (const RunSpec& spec : plan) {
-    if (spec.is_ebb() && spec.collector == "parallel" && spec.threads == bar.threads &&
-        spec.heap_multiple == bar.heap_multiple && spec.workers == bar.workers) {
+    if (spec.is_ebb() && spec.collector == bar.collector && spec.threads == bar.threads &&
+        spec.heap_multiple == bar.heap_multiple && spec.live_bytes == bar.live_bytes &&
+        spec.workers == bar.workers) {
       return &spec;
     }
   }
@@ -21,6 +22,7 @@ const RunSpec* FindPeer(absl::Span<const RunSpec> plan, const RunSpec& subject,
                         const std::string& peer) {
   for (const RunSpec& spec : plan) {
     if (spec.subject == peer && spec.threads == subject.threads &&
+        spec.live_bytes == subject.live_bytes &&
         (spec.heap_multiple == subject.heap_multiple || spec.heap_multiple == 0)) {
       return &spec;
     }
@@ -37,10 +39,14 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
                            .subject = *subject,
                            .peer = std::nullopt,
                            .reference = bar.reference,
-                           .bar = bar.at_most};
-  if (!bar.reference.empty()) return comparison;
+                           .limit = bar.limit,
+                           .bar = bar.at_most,
+                           .least_counts = bar.least_counts};
+  if (!bar.reference.empty() || bar.limit > 0) return comparison;
   RunSpec wanted = *subject;
+  if (!bar.peer_collector.empty()) wanted.collector = bar.peer_collector;
   if (bar.peer_threads > 0) wanted.threads = bar.peer_threads;
+  if (bar.peer_live_bytes > 0) wanted.live_bytes = bar.peer_live_bytes;
   if (bar.peer_workers > 0) wanted.workers = bar.peer_workers;
   if (!bar.peer.empty()) {
     const RunSpec* peer = FindPeer(plan, *subject, bar.peer);
@@ -56,7 +62,8 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
 }
 
 bool SameSides(const Comparison& a, const Comparison& b) {
-  return a.of == b.of && a.subject == b.subject && a.peer == b.peer && a.reference == b.reference;
+  return a.of == b.of && a.subject == b.subject && a.peer == b.peer &&
+         a.reference == b.reference && a.limit == b.limit;
 }
 
 }  // namespace
@@ -73,7 +80,10 @@ double Ratio::median() const {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-std::string Comparison::PeerLabel() const { return peer.has_value() ? peer->Label() : reference; }
+std::string Comparison::PeerLabel() const {
+  if (peer.has_value()) return peer->Label();
+  return limit > 0 ? "limit" : reference;
+}
 
 Ratio Comparison::Compute(const Results& results) const {
   Ratio ratio;
@@ -83,7 +93,8 @@ Ratio Comparison::Compute(const Results& results) const {
   for (size_t i = 0; i < std::min(above->rounds.size(), below->rounds.size()); ++i) {
     if (!above->rounds[i].has_value() || !below->rounds[i].has_value()) continue;
     std::optional<double> a = above->rounds[i]->Number(of);
-    std::optional<double> b = below->rounds[i]->Number(peer.has_value() ? of : reference);
+    std::optional<double> b =
+        limit > 0 ? limit : below->rounds[i]->Number(peer.has_value() ? of : reference);
     if (a.has_value() && b.has_value() && *b > 0) ratio.values.push_back(*a / *b);
   }
   std::sort(ratio.values.begin(), ratio.values.end());
@@ -123,11 +134,16 @@ Record RatioLine(const Comparison& comparison, const Ratio& ratio) {
   line.Set("of", comparison.of);
   line.Set("subject", subject.Label());
   line.Set("peer", comparison.PeerLabel());
+  if (comparison.limit > 0) line.Set("limit", comparison.limit);
   line.Set("threads", subject.threads);
   if (comparison.peer.has_value() && comparison.peer->threads != subject.threads) {
     line.Set("peer_threads", comparison.peer->threads);
   }
   if (subject.heap_multiple > 0) line.Set("heap_multiple", subject.heap_multiple);
+  if (subject.live_bytes > 0) line.Set("live_size_bytes", subject.live_bytes);
+  if (comparison.peer.has_value() && comparison.peer->live_bytes != subject.live_bytes) {
+    line.Set("peer_live_size_bytes", comparison.peer->live_bytes);
+  }
   if (subject.workers > 0) line.Set("workers", subject.workers);
   if (comparison.peer.has_value() && comparison.peer->workers != subject.workers) {
     line.Set("peer_workers", comparison.peer->workers);
@@ -140,18 +156,20 @@ Record RatioLine(const Comparison& comparison, const Ratio& ratio) {
   }
   if (comparison.bar.has_value()) {
     line.Set("bar", *comparison.bar);
+    if (comparison.least_counts) line.Set("least_counts", true);
     line.Set("holds", Holds(comparison, ratio));
   }
   return line;
 }
 
 bool Holds(const Comparison& comparison, const Ratio& ratio) {
-  return comparison.bar.has_value() && !ratio.values.empty() && ratio.median() <= *comparison.bar;
+  if (!comparison.bar.has_value() || ratio.values.empty()) return false;
+  return (comparison.least_counts ? ratio.min() : ratio.median()) <= *comparison.bar;
 }
 
 bool SpreadCrossesBar(const Comparison& comparison, const Ratio& ratio) {
-  return comparison.bar.has_value() && !ratio.values.empty() && ratio.min() <= *comparison.bar &&
-         ratio.max() > *comparison.bar;
+  return comparison.bar.has_value() && !ratio.values.empty() && !comparison.least_counts &&
+         ratio.min() <= *comparison.bar && ratio.max() > *comparison.bar;
 }
 
 }  // namespace ebb::bench

@@ -38,10 +38,12 @@ struct Comparison {
   std::string of;
   RunSpec subject;
   std::optional<RunSpec> peer;  // or
-  std::string reference;        // another field of the subject's own result
+  std::string reference;        // another field of the subject's own result, or
+  double limit = 0;             // a number
   std::optional<double> bar;
+  bool least_counts = false;    // for the bar: the least of the rounds, not the median
 
-  // What stands below the line: "boehm", or the name of the reference field.
+  // What stands below the line: "boehm", the name of the reference field, or "limit".
   std::string PeerLabel() const;
   // No values if a side is missing.
   Ratio Compute(const Results& results) const;
@@ -56,8 +58,9 @@ std::vector<Comparison> Comparisons(const Workload& workload, absl::Span<const R
 // The line of bench/README.md's format.
 Record RatioLine(const Comparison& comparison, const Ratio& ratio);
 
-// Whether the median meets the bar; and whether the spread reaches over to the other side of it, so
-// that more rounds are needed. Without values or without a bar: false.
+// Whether the median (or the least, where that counts) meets the bar; and whether the spread
+// reaches over to the other side of it, so that more rounds are needed, which the least never asks
+// for. Without values or without a bar: false.
 bool Holds(const Comparison& comparison, const Ratio& ratio);
 bool SpreadCrossesBar(const Comparison& comparison, const Ratio& ratio);
 

@@ -117,5 +117,47 @@ TEST_F(ComparisonTest, EbbCanBeItsOwnPeerWithOneThread) {
   EXPECT_DOUBLE_EQ(line.Number("median").value(), 1.2);
 }
 
+TEST_F(ComparisonTest, ABarIsAboutOneCollectorAndOneLiveSize) {
+  workload_.bars = {{.of = "wall_s", .at_most = 2, .collector = "other", .heap_multiple = 3,
+                     .live_bytes = 1 << 20, .peer_collector = "parallel"},
+                    {.of = "wall_s", .at_most = 1.3, .collector = "other", .heap_multiple = 3,
+                     .live_bytes = 1 << 20, .peer_live_bytes = 1 << 10}};
+  RunSpec parallel = ebb_;
+  parallel.live_bytes = 1 << 20;
+  RunSpec other = parallel;
+  other.collector = "other";
+  RunSpec smaller = other;
+  smaller.live_bytes = 1 << 10;
+  EXPECT_TRUE(Comparisons(workload_, {{parallel, ebb_}}, {}).empty());
+  const std::vector<Comparison> comparisons =
+      Comparisons(workload_, {{smaller, parallel, other}}, {});
+  ASSERT_EQ(comparisons.size(), 2u);
+  EXPECT_EQ(comparisons[0].subject, other);
+  EXPECT_EQ(comparisons[0].peer, parallel);
+  EXPECT_EQ(comparisons[1].subject, other);
+  EXPECT_EQ(comparisons[1].peer, smaller);
+  const Record line = RatioLine(comparisons[1], comparisons[1].Compute({}));
+  EXPECT_EQ(line.Number("live_size_bytes"), 1 << 20);
+  EXPECT_EQ(line.Number("peer_live_size_bytes"), 1 << 10);
+}
+
+TEST_F(ComparisonTest, ABarCanBeANumberAndBeDecidedByTheLeastRound) {
+  workload_.bars = {{.of = "wall_s", .at_most = 1, .heap_multiple = 3, .limit = 4}};
+  const Results results = {.rows = {Row(ebb_, {3, 8, 9})}};
+  Comparison comparison = Comparisons(workload_, {{ebb_}}, {})[0];
+  const Ratio ratio = comparison.Compute(results);
+  EXPECT_DOUBLE_EQ(ratio.median(), 2);
+  EXPECT_FALSE(Holds(comparison, ratio));
+  EXPECT_TRUE(SpreadCrossesBar(comparison, ratio));
+  workload_.bars[0].least_counts = true;
+  comparison = Comparisons(workload_, {{ebb_}}, {})[0];
+  EXPECT_TRUE(Holds(comparison, ratio));
+  EXPECT_FALSE(SpreadCrossesBar(comparison, ratio));
+  EXPECT_EQ(RatioLine(comparison, ratio).ToJson(),
+            R"({"kind":"ratio","workload":"W","of":"wall_s","subject":"ebb/parallel",)"
+            R"("peer":"limit","limit":4,"threads":1,"heap_multiple":3,"rounds":3,"median":2,)"
+            R"("min":0.75,"max":2.25,"bar":1,"least_counts":true,"holds":true})");
+}
+
 }  // namespace
 }  // namespace ebb::bench

@@ -1,11 +1,18 @@
 #include "bench/ebb_subject.h"
 
+#include <iterator>
 #include <string_view>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace ebb::bench {
 namespace {
+
+// By their names on the command line. To add a collector to the benchmarks, add it here.
+constexpr std::pair<std::string_view, Collector> kCollectors[] = {
+    {"parallel", Collector::kParallel}, {"concurrent", Collector::kConcurrent}};
 
 void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
   if (histogram.Count() == 0) return;
@@ -18,14 +25,26 @@ void WriteHistogram(const Histogram& histogram, std::string_view name, Record& r
 
 }  // namespace
 
+const std::vector<std::string>& Collectors() {
+  static const auto* const names = [] {
+    auto* const made = new std::vector<std::string>;
+    for (const auto& [name, collector] : kCollectors) made->emplace_back(name);
+    return made;
+  }();
+  return *names;
+}
+
 absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOptions& options) {
-  if (options.collector != "parallel") {
+  const auto* const known = absl::c_find_if(
+      kCollectors, [&](const auto& collector) { return collector.first == options.collector; });
+  if (known == std::end(kCollectors)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("unknown collector '", options.collector, "' (accepted: parallel)"));
+        absl::StrCat("unknown collector '", options.collector,
+                     "' (accepted: ", absl::StrJoin(Collectors(), ", "), ")"));
   }
   Options heap_options;
   heap_options.max_bytes = options.heap_bytes;
-  heap_options.collector = Collector::kParallel;
+  heap_options.collector = known->second;
   heap_options.workers = options.workers;
   heap_options.page_out = options.page_out;
   absl::StatusOr<std::unique_ptr<Heap>> heap = Heap::Create(heap_options);
@@ -37,6 +56,7 @@ void EbbSubject::Describe(Record& record) const {
   const HeapStats stats = heap_->stats();
   record.Set("collections", stats.collections);
   WriteHistogram(stats.pause_ns, "pause_ns", record);
+  WriteHistogram(stats.stall_ns, "stall_ns", record);
   WriteHistogram(stats.time_to_safepoint_ns, "time_to_safepoint_ns", record);
   record.Set("heap_bytes", stats.max_bytes);
   record.Set("live_bytes", stats.live_bytes);

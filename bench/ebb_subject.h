@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
@@ -15,6 +17,9 @@
 #include "heap/ebb.h"
 
 namespace ebb::bench {
+
+// The collectors that --collector accepts.
+const std::vector<std::string>& Collectors();
 
 class EbbSubject {
  public:
@@ -43,6 +48,7 @@ class EbbSubject {
   static absl::StatusOr<std::unique_ptr<EbbSubject>> Create(const SubjectOptions& options);
 
   absl::Status Collect() { return heap_->Collect(); }
+  int64_t Collections() const { return stats().collections; }
   // collections, pause_ns, time_to_safepoint_ns, heap_bytes, live_bytes.
   void Describe(Record& record) const;
   HeapStats stats() const { return heap_->stats(); }

@@ -60,6 +60,7 @@ class ManualSubject : public RawPointerWords {
   }
 
   absl::Status Collect() { return absl::OkStatus(); }
+  int64_t Collections() const { return 0; }
   void Describe(Record&) const {}
 
  private:

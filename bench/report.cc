@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "bench/meter.h"
+#include "bench/run_spec.h"
 
 namespace ebb::bench {
 namespace {
@@ -38,6 +39,7 @@ std::string ByteCount(double bytes) {
 }
 std::string ByName(const std::string& field, double value) {
   if (absl::EndsWith(field, "_bytes")) return ByteCount(value);
+  if (absl::StrContains(field, "_ns.")) return Nanoseconds(value);
   return absl::StrFormat("%.4g", value);
 }
 
@@ -74,12 +76,16 @@ std::vector<std::string> TableLine(const Results::Row& row) {
     return operations.has_value() && s > 0 ? absl::StrFormat("%.1f", *operations / s / 1e6) : "-";
   };
   const RunSpec& spec = row.spec;
+  std::string heap = spec.heap_multiple > 0 ? absl::StrFormat("%gx", spec.heap_multiple) : "";
+  if (spec.live_bytes > 0) {
+    absl::StrAppend(&heap, heap.empty() ? "" : " ", SizeName(spec.live_bytes));
+  }
   std::string threads = absl::StrCat(spec.threads);
   if (spec.workers > 0) absl::StrAppend(&threads, "+", spec.workers, "w");
   return {spec.workload,
           spec.Label(),
           threads,
-          spec.heap_multiple > 0 ? absl::StrFormat("%gx", spec.heap_multiple) : "-",
+          heap.empty() ? "-" : heap,
           Cell(row, "wall_s", seconds),
           Cell(row, "cpu_s", seconds),
           Cell(row, "wall_s", rate),
@@ -114,12 +120,17 @@ std::string Aligned(const std::vector<std::vector<std::string>>& lines) {
 // "ebb/parallel / boehm, threads 1, heap 3x".
 std::string Sides(const Comparison& comparison) {
   const RunSpec& subject = comparison.subject;
-  std::string text = absl::StrFormat("%s / %s, threads %d", subject.Label(),
-                                     comparison.PeerLabel(), subject.threads);
+  std::string text = absl::StrCat(subject.Label(), " / ", comparison.PeerLabel());
+  if (comparison.limit > 0) absl::StrAppend(&text, " ", ByName(comparison.of, comparison.limit));
+  absl::StrAppend(&text, ", threads ", subject.threads);
   if (comparison.peer.has_value() && comparison.peer->threads != subject.threads) {
     absl::StrAppend(&text, " against ", comparison.peer->threads);
   }
   if (subject.heap_multiple > 0) absl::StrAppendFormat(&text, ", heap %gx", subject.heap_multiple);
+  if (subject.live_bytes > 0) absl::StrAppend(&text, ", live ", SizeName(subject.live_bytes));
+  if (comparison.peer.has_value() && comparison.peer->live_bytes != subject.live_bytes) {
+    absl::StrAppend(&text, " against ", SizeName(comparison.peer->live_bytes));
+  }
   if (subject.workers > 0) absl::StrAppend(&text, ", workers ", subject.workers);
   if (comparison.peer.has_value() && comparison.peer->workers != subject.workers) {
     absl::StrAppend(&text, " against ", comparison.peer->workers);
@@ -203,9 +214,10 @@ std::string RatioTable(const std::vector<Comparison>& comparisons, const Results
   for (const Comparison& comparison : comparisons) {
     if (!comparison.bar.has_value()) continue;
     const Ratio ratio = comparison.Compute(results);
-    absl::StrAppendFormat(&out, "  %s: %s %s  bar %.3g: %s%s\n", Sides(comparison), comparison.of,
-                          Spread(ratio), *comparison.bar,
+    absl::StrAppendFormat(&out, "  %s: %s %s  bar %.3g: %s%s%s\n", Sides(comparison),
+                          comparison.of, Spread(ratio), *comparison.bar,
                           Holds(comparison, ratio) ? "holds" : "DOES NOT HOLD",
+                          comparison.least_counts ? " by the least" : "",
                           SpreadCrossesBar(comparison, ratio) ? ", spread crosses it" : "");
   }
   std::vector<std::pair<std::string, std::vector<std::string>>> lines;  // sides, fields

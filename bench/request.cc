@@ -1,6 +1,7 @@
 #include "bench/request.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -21,10 +22,9 @@ constexpr int kDefaultRounds = 5;
 constexpr double kMainHeapMultiple = 5;
 constexpr int kMainThreads = 2;
 
-const std::vector<std::string>& Collectors() {
-  static const auto* const collectors = new std::vector<std::string>{"parallel"};
-  return *collectors;
-}
+constexpr int64_t kLeastLive = 1 << 20;
+// (W7 draws an edge as a 32-bit number.)
+constexpr int64_t kMostLive = int64_t{32} << 30;
 
 std::string WorkloadNames() {
   return absl::StrJoin(AllWorkloads(), ", ", [](std::string* out, const Workload& workload) {
@@ -37,17 +37,17 @@ absl::Status Unknown(std::string_view what, std::string_view value, std::string_
       absl::StrCat("unknown ", what, " '", value, "' (accepted: ", accepted, ")"));
 }
 
-// Numbers in [least, most], separated by commas.
-template <typename Number, typename Convert>
+// Numbers in [least, most], separated by commas; messages show the bounds as `show` writes them.
+template <typename Number, typename Convert, typename Show = std::identity>
 absl::Status ReadNumbers(std::string_view flag, std::string_view text, Number least, Number most,
-                         Convert convert, std::vector<Number>& out) {
+                         Convert convert, std::vector<Number>& out, Show show = {}) {
   out.clear();
   for (std::string_view part : absl::StrSplit(text, ',')) {
     Number number = {};
     if (!convert(part, &number) || !(number >= least && number <= most)) {
       return absl::InvalidArgumentError(
-          absl::StrCat(flag, ": bad value '", part, "' (accepted: numbers from ", least, " to ",
-                       most, ", separated by commas)"));
+          absl::StrCat(flag, ": bad value '", part, "' (accepted: numbers from ", show(least),
+                       " to ", show(most), ", separated by commas)"));
     }
     out.push_back(number);
   }
@@ -73,7 +73,7 @@ absl::Status ReadNames(std::string_view what, std::string_view text,
 
 constexpr std::string_view kFlags =
     "--all, --smoke, --check, --list, --help, --rounds N, --peers [LIST], --heap LIST, "
-    "--threads LIST, --collector LIST, --seed N, --json FILE";
+    "--live LIST, --threads LIST, --collector LIST, --seed N, --json FILE";
 
 class Parser {
  public:
@@ -120,6 +120,12 @@ class Parser {
       return WithValue(name, [&](std::string_view value) {
         return ReadNumbers<double>(name, value, 1, 1000, &absl::SimpleAtod,
                                    request_.heap_multiples);
+      });
+    }
+    if (name == "--live") {
+      return WithValue(name, [&](std::string_view value) {
+        return ReadNumbers<int64_t>(name, value, kLeastLive, kMostLive, &ParseSize,
+                                    request_.live_sizes, &SizeName);
       });
     }
     if (name == "--threads") {
@@ -216,6 +222,23 @@ std::vector<T> Settings(const std::vector<T>& wanted, const std::vector<T>& usua
   return wanted.empty() ? usual : wanted;
 }
 
+std::string BarLine(const Bar& bar) {
+  std::string line =
+      absl::StrFormat("         bar: %s at most %.3g of ", bar.of, bar.at_most);
+  absl::StrAppend(&line, bar.peer, bar.reference);
+  if (!bar.peer_collector.empty()) absl::StrAppend(&line, "ebb/", bar.peer_collector);
+  if (bar.peer_threads > 0) absl::StrAppendFormat(&line, "ebb on %d thread", bar.peer_threads);
+  if (bar.peer_live_bytes > 0) absl::StrAppend(&line, "ebb's at ", SizeName(bar.peer_live_bytes));
+  if (bar.peer_workers > 0) absl::StrAppendFormat(&line, "ebb by %d worker", bar.peer_workers);
+  if (bar.limit > 0) absl::StrAppendFormat(&line, "%.6g", bar.limit);
+  absl::StrAppendFormat(&line, ", %s, %d thread(s)", bar.collector, bar.threads);
+  if (bar.heap_multiple > 0) absl::StrAppendFormat(&line, ", heap %gx", bar.heap_multiple);
+  if (bar.live_bytes > 0) absl::StrAppend(&line, ", live ", SizeName(bar.live_bytes));
+  if (bar.workers > 0) absl::StrAppendFormat(&line, ", %d worker(s)", bar.workers);
+  if (bar.least_counts) absl::StrAppend(&line, ", by the least round");
+  return line;
+}
+
 }  // namespace
 
 absl::StatusOr<Request> Request::Parse(absl::Span<const std::string_view> args) {
@@ -243,24 +266,30 @@ std::vector<RunSpec> Request::Plan(const Workload& workload) const {
   spec.workload = workload.name;
   spec.seed = seed;
   spec.smoke = smoke;
-  for (double heap : Settings(heap_multiples, workload.heap_multiples, 0.0)) {
-    for (int thread_count : Settings(threads, workload.threads, 1)) {
-      spec.threads = thread_count;
-      spec.heap_multiple = heap;
-      for (int worker_count : Settings<int>({}, workload.workers, 0)) {
-        for (const std::string& collector : collectors) {
-          RunSpec own = spec;
-          own.collector = collector;
-          own.workers = worker_count;
-          add(own);
-        }
+  auto add_subjects = [&] {
+    for (int worker_count : Settings<int>({}, workload.workers, 0)) {
+      for (const std::string& collector : Settings(collectors, workload.collectors, {})) {
+        RunSpec own = spec;
+        own.collector = collector;
+        own.workers = worker_count;
+        add(own);
       }
-      for (const std::string& peer : peers.value_or(workload.default_peers)) {
-        if (!absl::c_linear_search(workload.peers, peer)) continue;
-        RunSpec other = spec;
-        other.subject = peer;
-        if (!HasHeapSize(peer)) other.heap_multiple = 0;
-        add(other);
+    }
+    for (const std::string& peer : peers.value_or(workload.default_peers)) {
+      if (!absl::c_linear_search(workload.peers, peer)) continue;
+      RunSpec other = spec;
+      other.subject = peer;
+      if (!HasHeapSize(peer)) other.heap_multiple = 0;
+      add(other);
+    }
+  };
+  for (int64_t live : Settings(live_sizes, workload.live_sizes, int64_t{0})) {
+    spec.live_bytes = live;
+    for (double heap : Settings(heap_multiples, workload.heap_multiples, 0.0)) {
+      spec.heap_multiple = heap;
+      for (int thread_count : Settings(threads, workload.threads, 1)) {
+        spec.threads = thread_count;
+        add_subjects();
       }
     }
   }
@@ -279,6 +308,7 @@ std::string Usage() {
       "  --peers [LIST]   ", absl::StrJoin(Peers(), ", "), ";\n"
       "                   none; without LIST all of them. Default: what the bars name\n"
       "  --heap LIST      heap sizes as multiples of the largest live size, e.g. 2.5,5\n"
+      "  --live LIST      live sizes, where a workload has several, e.g. 64m,1g\n"
       "  --threads LIST   mutator threads, e.g. 1,2\n"
       "  --collector LIST ", absl::StrJoin(Collectors(), ", "), "\n"
       "  --seed N         of the random sequences; default 1\n"
@@ -292,15 +322,7 @@ std::string Listing() {
   for (const Workload& workload : AllWorkloads()) {
     absl::StrAppendFormat(&out, "%-6s %s\n", workload.name, workload.about);
     for (const Bar& bar : workload.bars) {
-      absl::StrAppendFormat(&out, "         bar: %s at most %.3g of ", bar.of, bar.at_most);
-      if (!bar.peer.empty()) absl::StrAppend(&out, bar.peer);
-      if (bar.peer_threads > 0) absl::StrAppendFormat(&out, "ebb on %d thread", bar.peer_threads);
-      if (bar.peer_workers > 0) absl::StrAppendFormat(&out, "ebb by %d worker", bar.peer_workers);
-      if (!bar.reference.empty()) absl::StrAppend(&out, bar.reference);
-      absl::StrAppendFormat(&out, ", %d thread(s)", bar.threads);
-      if (bar.heap_multiple > 0) absl::StrAppendFormat(&out, ", heap %gx", bar.heap_multiple);
-      if (bar.workers > 0) absl::StrAppendFormat(&out, ", %d worker(s)", bar.workers);
-      out += '\n';
+      absl::StrAppend(&out, BarLine(bar), "\n");
     }
   }
   absl::StrAppend(&out, "peers: ", absl::StrJoin(Peers(), ", "), "\n");

@@ -22,8 +22,9 @@ struct Request {
   int rounds = 0;                                 // 0: the default, see Rounds
   std::optional<std::vector<std::string>> peers;  // nothing: each workload's own
   std::vector<double> heap_multiples;             // empty: each workload's own
+  std::vector<int64_t> live_sizes;                // empty: each workload's own
   std::vector<int> threads;                       // empty: each workload's own
-  std::vector<std::string> collectors = {"parallel"};
+  std::vector<std::string> collectors;            // empty: each workload's own
   uint64_t seed = 1;
   std::string json_file;
   bool smoke = false;

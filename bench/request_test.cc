@@ -60,8 +60,23 @@ TEST(RequestTest, APeerWithoutAHeapSizeRunsOnceForAllHeaps) {
                           "W1 ebb/parallel threads=1 heap=5x"));
 }
 
+TEST(RequestTest, LiveSizesAreThoseOfTheWorkloadOrAsAskedFor) {
+  EXPECT_THAT(PlanOf("W7"),
+              ElementsAre("W7 ebb/parallel threads=1 heap=3x live=64m",
+                          "W7 mimalloc threads=1 live=64m",
+                          "W7 ebb/parallel threads=1 heap=3x live=256m",
+                          "W7 mimalloc threads=1 live=256m",
+                          "W7 ebb/parallel threads=1 heap=3x live=1g",
+                          "W7 mimalloc threads=1 live=1g",
+                          "W7 ebb/parallel threads=1 heap=3x live=4g",
+                          "W7 mimalloc threads=1 live=4g"));
+  EXPECT_THAT(PlanOf("W7 --live 2g,1536m --peers none"),
+              ElementsAre("W7 ebb/parallel threads=1 heap=3x live=2g",
+                          "W7 ebb/parallel threads=1 heap=3x live=1536m"));
+}
+
 TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {
-  EXPECT_THAT(PlanOf("pause --heap 3 --threads 2 --peers boehm"),
+  EXPECT_THAT(PlanOf("pause --heap 3 --live 64m --threads 2 --peers boehm"),
               ElementsAre("pause ebb/parallel threads=1 workers=1",
                           "pause ebb/parallel threads=1 workers=2"));
 }
@@ -80,7 +95,9 @@ TEST(RequestTest, AllMeansEachOnce) {
 }
 
 TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
-  EXPECT_THAT(Parse("W7").status().message(), HasSubstr("accepted: W1,"));
+  EXPECT_THAT(Parse("W99").status().message(), HasSubstr("accepted: W1,"));
+  EXPECT_THAT(Parse("W7 --live 64x").status().message(), HasSubstr("bad value '64x'"));
+  EXPECT_THAT(Parse("W7 --live 1k").status().message(), HasSubstr("numbers from 1m to 32g"));
   EXPECT_THAT(Parse("--round 3").status().message(), HasSubstr("--rounds N"));
   EXPECT_THAT(Parse("W1 --peers java").status().message(), HasSubstr("accepted: boehm,"));
   EXPECT_THAT(Parse("W1 --heap").status().message(), HasSubstr("needs a value"));
@@ -98,6 +115,7 @@ TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
   }
   EXPECT_FALSE(RunSpec::Parse("workload=W1,color=red").ok());
   EXPECT_FALSE(RunSpec::Parse("threads=many").ok());
+  EXPECT_EQ(RunSpec::Parse("live=64m")->live_bytes, 64 << 20);
 }
 
 TEST(RequestTest, TheListingNamesEveryWorkload) {

@@ -1,12 +1,39 @@
 #include "bench/run_spec.h"
 
+#include <utility>
+
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace ebb::bench {
+namespace {
+
+constexpr std::pair<std::string_view, int64_t> kUnits[] = {
+    {"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}};
+
+}  // namespace
+
+std::string SizeName(int64_t bytes) {
+  for (auto [unit, size] : kUnits) {
+    if (bytes % size == 0) return absl::StrCat(bytes / size, unit);
+  }
+  return absl::StrCat(bytes);
+}
+
+bool ParseSize(std::string_view text, int64_t* bytes) {
+  int64_t size = 1;
+  for (auto [unit, unit_size] : kUnits) {
+    if (absl::ConsumeSuffix(&text, unit)) {
+      size = unit_size;
+      break;
+    }
+  }
+  return absl::SimpleAtoi(text, bytes) && !__builtin_mul_overflow(*bytes, size, bytes);
+}
 
 std::string RunSpec::Label() const {
   return collector.empty() ? subject : absl::StrCat(subject, "/", collector);
@@ -15,6 +42,7 @@ std::string RunSpec::Label() const {
 std::string RunSpec::Title() const {
   std::string title = absl::StrFormat("%s %s threads=%d", workload, Label(), threads);
   if (heap_multiple > 0) absl::StrAppendFormat(&title, " heap=%gx", heap_multiple);
+  if (live_bytes > 0) absl::StrAppend(&title, " live=", SizeName(live_bytes));
   if (workers > 0) absl::StrAppendFormat(&title, " workers=%d", workers);
   return title;
 }
@@ -25,6 +53,7 @@ void RunSpec::Write(Record& record) const {
   if (!collector.empty()) record.Set("collector", collector);
   record.Set("threads", threads);
   if (heap_multiple > 0) record.Set("heap_multiple", heap_multiple);
+  if (live_bytes > 0) record.Set("live_size_bytes", live_bytes);
   if (workers > 0) record.Set("workers", workers);
   record.Set("seed", seed);
   if (smoke) record.Set("smoke", true);
@@ -32,8 +61,9 @@ void RunSpec::Write(Record& record) const {
 
 std::string RunSpec::ToString() const {
   return absl::StrFormat(
-      "workload=%s,subject=%s,collector=%s,threads=%d,heap=%.17g,workers=%d,seed=%u,smoke=%d",
-      workload, subject, collector, threads, heap_multiple, workers, seed, smoke);
+      "workload=%s,subject=%s,collector=%s,threads=%d,heap=%.17g,live=%d,workers=%d,seed=%u,"
+      "smoke=%d",
+      workload, subject, collector, threads, heap_multiple, live_bytes, workers, seed, smoke);
 }
 
 absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
@@ -53,6 +83,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
       ok = absl::SimpleAtoi(value, &spec.threads);
     } else if (name == "heap") {
       ok = absl::SimpleAtod(value, &spec.heap_multiple);
+    } else if (name == "live") {
+      ok = ParseSize(value, &spec.live_bytes);
     } else if (name == "workers") {
       ok = absl::SimpleAtoi(value, &spec.workers);
     } else if (name == "seed") {
@@ -62,7 +94,7 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
     } else {
       return absl::InvalidArgumentError(absl::StrCat(
           "run spec: unknown field '", name,
-          "' (accepted: workload, subject, collector, threads, heap, workers, seed, smoke)"));
+          "' (accepted: workload, subject, collector, threads, heap, live, workers, seed, smoke)"));
     }
     if (!ok) return absl::InvalidArgumentError(absl::StrCat("run spec: bad value in '", part, "'"));
   }

@@ -12,12 +12,18 @@
 
 namespace ebb::bench {
 
+// "64m", "1g": the largest unit of k, m, g (powers of 1,024) of which `bytes` is a multiple.
+std::string SizeName(int64_t bytes);
+// Reads such a size; false if it is none.
+bool ParseSize(std::string_view text, int64_t* bytes);
+
 struct RunSpec {
   std::string workload;
   std::string subject = "ebb";
   std::string collector;     // of ebb; empty for peers
   int threads = 1;           // mutators
   double heap_multiple = 0;  // heap size over largest live size; 0 where it does not apply
+  int64_t live_bytes = 0;    // largest live size; 0 where the workload has one of its own
   int workers = 0;           // collector threads; 0 means the subject's default
   uint64_t seed = 1;
   bool smoke = false;
@@ -25,7 +31,7 @@ struct RunSpec {
   bool is_ebb() const { return subject == "ebb"; }
   // "ebb/parallel", or the peer's name.
   std::string Label() const;
-  // "W1 ebb/parallel threads=2 heap=5x", for people.
+  // "W7 ebb/parallel threads=1 heap=3x live=64m", for people.
   std::string Title() const;
   // The fields that tell results apart, in the order of the result line.
   void Write(Record& record) const;

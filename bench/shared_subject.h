@@ -104,6 +104,7 @@ class SharedSubject {
   }
 
   absl::Status Collect() { return absl::OkStatus(); }
+  int64_t Collections() const { return 0; }
   void Describe(Record&) const {}
 
  private:

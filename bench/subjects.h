@@ -10,6 +10,7 @@
 //                                      NewArray<T>(n), NewRefArray<T>(n), Safepoint(),
 //                                      Blocked(function)
 //   subject.Collect()                  a full collection, where there is such a thing
+//   subject.Collections()              how many there have been
 //   subject.Describe(record)           collections, pauses, heap size
 //
 // To add a peer: a class with these words, a line in Peers() and one in WithSubject.

@@ -4,6 +4,7 @@
 #ifndef EBB_BENCH_WORKLOAD_H_
 #define EBB_BENCH_WORKLOAD_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,16 +19,26 @@ namespace ebb::bench {
 struct Bar {
   std::string of = "";       // a field of the result line
   double at_most = 0;
-  int threads = 1;           // settings of the subject's run, which is ebb's
+  // Settings of the subject's run, which is ebb's. A bar is left out where they were not asked for.
+  std::string collector = "parallel";
+  int threads = 1;
   double heap_multiple = 0;
+  int64_t live_bytes = 0;
   int workers = 0;
   // What it is compared with: a peer at the same settings, or
   std::string peer = "";
-  // ebb's own run with one thread, or one worker, less, or
+  // ebb's own run at settings that differ in one of these, or
+  std::string peer_collector = "";
   int peer_threads = 0;
+  int64_t peer_live_bytes = 0;
   int peer_workers = 0;
-  // another field of the same result line.
+  // another field of the same result line, or
   std::string reference = "";
+  // a number, in the unit of `of`.
+  double limit = 0;
+  // The least of the rounds decides, not the median: for a maximum so short that it may be a slice
+  // which the machine has lost.
+  bool least_counts = false;
 };
 
 struct Workload {
@@ -36,9 +47,12 @@ struct Workload {
   // The peers that can run it, and those it is compared with unless told otherwise.
   std::vector<std::string> peers;
   std::vector<std::string> default_peers;
-  // Settings unless told otherwise. No heap multiples: it has a heap size of its own. No thread
-  // counts: it has one thread. No worker counts: the default of the heap.
+  // Settings unless told otherwise. No heap multiples: it has a heap size of its own. No live
+  // sizes: it has one of its own. No thread counts: it has one thread. No worker counts: the
+  // default of the heap.
+  std::vector<std::string> collectors = {"parallel"};
   std::vector<double> heap_multiples;
+  std::vector<int64_t> live_sizes;
   std::vector<int> threads;
   std::vector<int> workers;
   std::vector<Bar> bars;
@@ -54,8 +68,10 @@ const Workload* FindWorkload(std::string_view name);
 
 Workload W1GcBench();
 Workload W1GcBenchWithHoles();
+Workload W4Rewire();
 Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
+Workload W7HeapSize();
 Workload PauseWorkload();
 Workload DropWorkload();
 Workload IdleWorkload();

@@ -14,7 +14,9 @@
 
 namespace ebb::copyspace {
 
-// Where a block is (inv.one-list). What each may hold is in the design page's table.
+// Where a block is (inv.one-list). What each may hold is in the design page's table. A flip drops
+// the partly full and the full list without a walk: see CopySpace::IsFlipped for the blocks that
+// say they are on one and are not.
 enum class BlockList : uint8_t {
   kOpen,        // owned by one allocator, or being returned by it
   kEmpty,       // in core, no object in the active region: the empty list or an in-core age
@@ -100,6 +102,11 @@ class alignas(kBlockHeaderSize.size()) Block {
     return failed_[region].exchange(value, std::memory_order_relaxed);
   }
   void set_list(BlockList list) { list_.store(list, std::memory_order_relaxed); }
+  // The number of flips there had been when the block was last acquired.
+  int64_t flips_at_acquire() const { return flips_at_acquire_.load(std::memory_order_relaxed); }
+  void set_flips_at_acquire(int64_t flips) {
+    flips_at_acquire_.store(flips, std::memory_order_relaxed);
+  }
 
   Block* next_ = nullptr;  // owned by the list that the block is in
   std::atomic<BlockList> list_{BlockList::kOpen};
@@ -108,6 +115,7 @@ class alignas(kBlockHeaderSize.size()) Block {
   std::atomic<bool> survivor_[kRegionsPerBlock] = {};
   std::atomic<bool> retained_[kRegionsPerBlock] = {};
   std::atomic<bool> failed_[kRegionsPerBlock] = {};
+  std::atomic<int64_t> flips_at_acquire_{0};
 };
 
 static_assert(sizeof(Block) == kBlockHeaderSize.size());

@@ -86,6 +86,12 @@ BlockStack SharedBlockList::Drain() {
   return drained;
 }
 
+int64_t SharedBlockList::Drop() {
+  // Acquire: as in Drain. Who finds one of the blocks later has its header from our caller.
+  head_.exchange(nullptr, std::memory_order_acquire);
+  return size_.exchange(0, std::memory_order_relaxed);  // nobody pushes: nothing to be ordered with
+}
+
 void SharedBlockList::ForEach(absl::FunctionRef<void(Block&)> visit) const {
   // Acquire: as in Drain.
   for (Block* block = head_.load(std::memory_order_acquire); block != nullptr;

@@ -1,5 +1,5 @@
 // Lists of blocks, linked through their headers. BlockStack needs the space's lock; SharedBlockList
-// is pushed by many threads without it and drained only while mutators are stopped.
+// is pushed by many threads without it and emptied only while mutators are stopped.
 // Design: docs/design/copy_space.md#block-lists
 
 #ifndef EBB_COPYSPACE_BLOCK_LIST_H_
@@ -61,8 +61,8 @@ class SharedBlockList {
     Block* head = head_.load(std::memory_order_relaxed);
     do {
       block.next_ = head;
-      // Release: publishes the block's header and link. Pairs with the acquire in Drain, and
-      // through the read-modify-writes in between, which continue the release sequence.
+      // Release: publishes the block's header and link. Pairs with the acquire in Drain and Drop,
+      // and through the read-modify-writes in between, which continue the release sequence.
     } while (!head_.compare_exchange_weak(head, &block, std::memory_order_release,
                                           std::memory_order_relaxed));
     size_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
@@ -70,6 +70,9 @@ class SharedBlockList {
 
   // Empties the list. Nobody pushes meanwhile.
   BlockStack Drain();
+  // Empties the list in O(1); returns how many blocks it held. Their headers and links stay as they
+  // are, and finding the blocks is the caller's affair. Nobody pushes meanwhile.
+  int64_t Drop();
 
   // Exact while nobody pushes.
   int64_t size() const { return size_.load(std::memory_order_relaxed); }

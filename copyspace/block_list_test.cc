@@ -96,5 +96,17 @@ TEST_F(BlockListTest, SharedListTakesPushesFromManyThreads) {
   EXPECT_EQ(full, kThreads * kPerThread);
 }
 
+TEST_F(BlockListTest, DroppedBlocksKeepTheirHeaders) {
+  SharedBlockList shared;
+  for (const int i : {0, 1, 2}) shared.Push(blocks_[i], BlockList::kFull);
+  EXPECT_EQ(shared.Drop(), 3);
+  EXPECT_EQ(shared.size(), 0);
+  EXPECT_EQ(blocks_[1].list(), BlockList::kFull);
+  shared.Push(blocks_[1], BlockList::kFull);
+  BlockStack rest = shared.Drain();
+  EXPECT_EQ(Contents(rest), Ints({1})) << "what was dropped does not come back";
+  EXPECT_EQ(shared.Drop(), 0);
+}
+
 }  // namespace
 }  // namespace ebb::copyspace

@@ -2,6 +2,8 @@
 
 #include "copyspace/copy_space.h"
 
+#include <algorithm>
+
 #include <bit>
 #include <memory>
 #include <numeric>
@@ -41,7 +43,7 @@ absl::Status CheckOptions(const CopySpace::Options& options) {
 }  // namespace
 
 int64_t BlockCounts::total() const {
-  return open + empty + partly_full + full + retained + condemned + discarding +
+  return open + empty + partly_full + full + flipped + retained + condemned + discarding +
          std::accumulate(paged_out.begin(), paged_out.end(), int64_t{0});
 }
 
@@ -97,6 +99,7 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     block = AcquireLocked(purpose, at_least);
     if (block == nullptr) return nullptr;
     block->set_list(BlockList::kOpen);
+    block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
   }
   const int region = active_region();
@@ -115,8 +118,15 @@ Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
   const bool evacuation = purpose == AcquirePurpose::kEvacuation;
   while (true) {
     if (Block* block = TakePartlyFull(at_least); block != nullptr) return block;
+    if (!evacuation && regions_kept_ > 0 && FreeRegions() <= regions_kept_) return nullptr;
+    if (Block* block = TakeFlipped(); block != nullptr) return block;
     if (Block* block = empty_.Pop(); block != nullptr) return block;
     if (Block* block = page_out_.PopYoungestInCore(); block != nullptr) return block;
+    if (flipped_ > 0) {  // further on than TakeFlipped may look at a time
+      lock_.Unlock();
+      lock_.Lock();
+      continue;
+    }
     const Bytes keep_free = evacuation ? Bytes(0) : options_.overdraft;
     if (Block* block = TakeByDebit(keep_free); block != nullptr) return block;
     if (evacuation) {
@@ -140,6 +150,20 @@ Block* CopySpace::TakePartlyFull(Bytes at_least) {
   return partly_full_.PopFirst(kPartlyFullTries, [region, at_least](const Block& block) {
     return kRegionSize - Bytes(block.used(region)) >= at_least;
   });
+}
+
+// By address, the lowest first: evacuation and then mutators fill runs of neighbours, and what is
+// not needed gathers at the high end. Over a cycle the cursor passes each header once. The bound is
+// for a heap that has seen a peak: 12 GiB of blocks that are empty or paged out are 98,000 headers,
+// each a cache miss, in front of the first flipped one, and all that acquire would wait.
+Block* CopySpace::TakeFlipped() {
+  for (int tries = kFlippedTries; flipped_ > 0 && tries > 0; --tries) {
+    Block& block = frontier_.At(flipped_cursor_++);
+    if (!IsFlipped(block)) continue;
+    --flipped_;
+    return &block;
+  }
+  return nullptr;
 }
 
 Block* CopySpace::TakeCondemned() {
@@ -205,6 +229,23 @@ void CopySpace::ReturnBlock(Block* block, uint32_t used) {
   }
 }
 
+int64_t CopySpace::FreeRegions() const {
+  int64_t blocks = empty_.size() + flipped_ + page_out_.in_core();
+  blocks += std::max<int64_t>((ledger_.limit() - ledger_.used() - options_.overdraft) / kBlockSize, 0);
+  return blocks;
+}
+
+CopySpace::Room CopySpace::room() const {
+  absl::MutexLock lock(&lock_);
+  return {kRegionSize * std::max<int64_t>(FreeRegions() - regions_kept_, 0),
+          kRegionSize * regions_kept_};
+}
+
+void CopySpace::KeepForEvacuation(Bytes amount, const MutatorsStopped&) {
+  absl::MutexLock lock(&lock_);
+  regions_kept_ = RoundUp(amount, kRegionSize) / kRegionSize;
+}
+
 absl::Status CopySpace::last_failure() const {
   absl::MutexLock lock(&lock_);
   return last_failure_;
@@ -218,7 +259,7 @@ Bytes CopySpace::AllocatedIn(const Block& block) const {
 Bytes CopySpace::FragmentationOf(const Block& block) const {
   switch (block.list()) {
     case BlockList::kFull:
-      return kRegionSize - AllocatedIn(block);
+      return IsFlipped(block) ? Bytes(0) : kRegionSize - AllocatedIn(block);
     case BlockList::kRetained:
       return kBlockSize - AllocatedIn(block);
     default:
@@ -233,6 +274,7 @@ BlockCounts CopySpace::counts() const {
   counts.empty = empty_.size();
   counts.partly_full = partly_full_.size();
   counts.full = full_.size();
+  counts.flipped = flipped_;
   counts.retained = retained_.size();
   counts.condemned = page_out_.condemned().size();
   counts.discarding = discarding_;

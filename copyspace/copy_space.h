@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "absl/base/thread_annotations.h"
@@ -40,6 +41,7 @@ struct BlockCounts {
   int64_t empty = 0;  // the empty list, the in-core ages not included
   int64_t partly_full = 0;
   int64_t full = 0;
+  int64_t flipped = 0;  // during a cycle: in use before its flip, and not acquired since
   int64_t retained = 0;
   int64_t condemned = 0;
   int64_t discarding = 0;
@@ -105,7 +107,7 @@ class CopySpace {
   // Alternates from cycle to cycle; ForwardingWord's.
   int cycle_parity() const { return parity_; }
   // Some block is retained from an earlier cycle: then InReserve alone does not tell from-space.
-  // Changes only in FinishCycle.
+  // Changes only in FinishCycle, which is to say in a pause.
   bool has_retained() const { return has_retained_; }
 
   // The object's region was filled by evacuation when it last became active. Memory that such a
@@ -116,8 +118,9 @@ class CopySpace {
 
   // --- Cycles.
 
-  // Begins a cycle: active and reserve change places and every block that is not retained is empty.
-  // No allocator is open. May wait for one batch of DiscardReserve. O(blocks).
+  // Begins a cycle: active and reserve change places and every block that is not retained has an
+  // empty active region. No allocator is open. May wait for one batch of DiscardReserve. O(retained
+  // blocks); O(blocks) if the reserve is poisoned, under AddressSanitizer.
   void Flip(const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
 
   // During a cycle: `object`, whose evacuation failed and whom the caller has claimed, stays where
@@ -130,14 +133,32 @@ class CopySpace {
   // that was used. Allocators may be open. O(blocks).
   void FinishCycle(const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
 
-  // --- Allocation; BumpAllocator's. O(1) but for partly full blocks without enough room.
+  // During a cycle, once all its evacuation is over: nothing is retained from the last cycle and
+  // nothing failed in this one, so that what a running mutator reads of the space can stay.
+  bool CanFinishConcurrently() const;
+  // FinishCycle for one thread while mutators run, if it can be finished concurrently. Nobody looks
+  // at an object in from-space any more. The lock is held for short batches of the O(blocks).
+  void FinishCycleConcurrently() ABSL_LOCKS_EXCLUDED(lock_);
 
-  // A block whose active region has room for `at_least`: partly full, else empty, else paged out
-  // (youngest age first), else fresh. Null if there is none, or no debit for it. May wait for a
-  // batch of pages being given back, or commit a slab.
+  // --- Allocation; BumpAllocator's. O(1) but for partly full blocks without enough room and, over
+  // a cycle, one look at each block's header.
+
+  // A block whose active region has room for `at_least`: partly full, else (during a cycle)
+  // flipped, else empty, else paged out (youngest age first), else fresh. Null if there is none, or
+  // no debit for it. May wait for a batch of pages being given back, or commit a slab.
   Block* AcquireBlock(AcquirePurpose purpose, Bytes at_least) ABSL_LOCKS_EXCLUDED(lock_);
   // `used` bytes of the active region now hold objects.
   void ReturnBlock(Block* block, uint32_t used) ABSL_LOCKS_EXCLUDED(lock_);
+  // Empty active regions, about: how much mutators can still allocate before the next flip, and how
+  // much is kept for evacuation. O(1).
+  struct Room {
+    Bytes for_mutators;
+    Bytes for_evacuation;
+  };
+  Room room() const ABSL_LOCKS_EXCLUDED(lock_);
+  // In the pause of a flip beside which mutators will run on: so much of the active regions is kept
+  // from them until the cycle ends, less what evacuation acquires. More than there is: all is kept.
+  void KeepForEvacuation(Bytes amount, const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
   // range is used up; OK if it was the ledger.
   absl::Status last_failure() const ABSL_LOCKS_EXCLUDED(lock_);
@@ -208,8 +229,11 @@ class CopySpace {
   static constexpr size_t kBatchBlocks = 256;
   // Partly full blocks looked at for one with enough room.
   static constexpr int kPartlyFullTries = 4;
-  // Headers that DiscardReserve looks at under the lock at a time.
-  static constexpr int kReserveTries = 4096;
+  // Headers that DiscardReserve, an acquire, and FinishCycleConcurrently look at under the lock at
+  // a time: all that acquire wait for them, and a flip for the first.
+  static constexpr int kReserveTries = 256;
+  static constexpr int kFlippedTries = 256;
+  static constexpr int64_t kFinishBlocks = 64;
 
   CopySpace(platform::System& system, Ledger& ledger, const Options& options);
 
@@ -218,7 +242,12 @@ class CopySpace {
   // Acquire, step by step. Each gives null if its source has nothing.
   Block* AcquireLocked(AcquirePurpose purpose, Bytes at_least)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Empty active regions that can be acquired, the overdraft left alone. About: what is being paged
+  // out may come back.
+  int64_t FreeRegions() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakePartlyFull(Bytes at_least) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Looks at kFlippedTries headers at most.
+  Block* TakeFlipped() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeCondemned() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeByDebit(Bytes keep_free) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeFresh(Bytes keep_free) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -227,14 +256,24 @@ class CopySpace {
 
   // The block's share of allocated_bytes and fragmentation.
   Bytes AllocatedIn(const Block& block) const;
-  Bytes FragmentationOf(const Block& block) const;
+  Bytes FragmentationOf(const Block& block) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
+  // The block was partly full or full before this cycle's flip and nobody has acquired it since:
+  // its active region is empty, and it is on no list, whatever its header says.
+  bool IsFlipped(const Block& block) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void PullFailed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // The blocks [begin, end) by address.
+  void FinishBlocks(int64_t begin, int64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void FinishBlock(Block& block);
-  void CountUsage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Both are for pauses.
+  void ClearUsage();
+  void AddUsage(const Block& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
+  static constexpr int64_t kNoBound = std::numeric_limits<int64_t>::max();
   // Condemns empty blocks for bytes_to_page_out_ and, if `restore_overdraft`, for the overdraft.
-  void Condemn(bool restore_overdraft) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // False if it stopped because it had condemned `at_most` blocks.
+  bool Condemn(bool restore_overdraft, int64_t at_most = kNoBound)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // What the ledger lacks, once all that is leaving has left, for the whole overdraft to be free.
   Bytes OverdraftShortage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* PopOldestEmpty() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -256,9 +295,9 @@ class CopySpace {
   // Finds some blocks and counts them as a batch; it may find none. False at the end.
   bool NextReserveBatch(ReserveWalk& walk) ABSL_LOCKS_EXCLUDED(lock_);
   bool ReserveInUse(const Block& block) const;
-  // Until no batch of DiscardReserve, or no block on list kDiscarding, is in the kernel.
+  // Until no batch of DiscardReserve is in the kernel; nor any block on list kDiscarding either.
   void AwaitReserve() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void AwaitDiscards() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void AwaitKernel() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::Status AllowAccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void UnpoisonReserve() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
@@ -267,7 +306,8 @@ class CopySpace {
   absl::Status CheckLists() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::Status CheckSums() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
-  // Read without the lock, written with it in a pause: the pause orders them.
+  // Read without the lock, also by the load barriers of running mutators; written with it in a
+  // pause: the pause orders them. FinishCycleConcurrently leaves all of them as they are.
   const uintptr_t begin_;
   const uintptr_t size_;
   uintptr_t reserve_bit_ = kRegionBit;
@@ -287,10 +327,13 @@ class CopySpace {
   int64_t discarding_ ABSL_GUARDED_BY(lock_) = 0;       // blocks on list kDiscarding
   int64_t settled_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of those, given back or not
   int64_t reserve_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of DiscardReserve, in the kernel
+  int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
   bool in_cycle_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_protected_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_poisoned_ ABSL_GUARDED_BY(lock_) = false;
   int64_t flips_ ABSL_GUARDED_BY(lock_) = 0;
+  int64_t flipped_ ABSL_GUARDED_BY(lock_) = 0;         // blocks that are
+  int64_t flipped_cursor_ ABSL_GUARDED_BY(lock_) = 0;  // no block below this index is flipped
   int64_t ticks_since_flip_ ABSL_GUARDED_BY(lock_) = 0;
   Bytes bytes_to_page_out_ ABSL_GUARDED_BY(lock_);
   Bytes debited_ ABSL_GUARDED_BY(lock_);

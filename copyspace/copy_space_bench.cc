@@ -54,7 +54,24 @@ void BM_ClaimAndCommit(benchmark::State& state) {
 }
 BENCHMARK(BM_ClaimAndCommit);
 
-// A cycle of a space of `range(0)` full blocks of which nothing survives.
+// A pause's part of a cycle of a space of `range(0)` full blocks: it does not grow with them.
+void BM_Flip(benchmark::State& state) {
+  SpaceForTest space(platform::GiB(2), {}, /*slabs=*/32);
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (int64_t i = 0; i < state.range(0); ++i) {
+      space->ReturnBlock(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(32)), 64 << 10);
+    }
+    state.ResumeTiming();
+    space->Flip(space.stopped());
+    state.PauseTiming();
+    space->FinishCycleConcurrently();
+    state.ResumeTiming();
+  }
+}
+BENCHMARK(BM_Flip)->Arg(64)->Arg(8192);
+
+// All of it, nothing survives.
 void BM_FlipAndFinish(benchmark::State& state) {
   SpaceForTest space(platform::GiB(2), {}, /*slabs=*/32);
   for (auto _ : state) {

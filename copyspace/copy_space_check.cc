@@ -65,8 +65,7 @@ class ListWalk {
 
 absl::Status CopySpace::CheckInvariants() const {
   absl::MutexLock lock(&lock_);
-  AwaitDiscards();
-  AwaitReserve();
+  AwaitKernel();
   for (int64_t i = 0; i < frontier_.taken(); ++i) {
     const Block& block = frontier_.At(i);
     if (absl::Status status = CheckBlock(block); !status.ok()) return status;
@@ -91,6 +90,13 @@ absl::Status CopySpace::CheckBlock(const Block& block) const {
   if (!in_cycle_ && !block.any_retained() && reserve_used > Bytes(0)) {
     return Broken("inv.reserve-untouched", block, "objects in the reserve, but not retained");
   }
+  const bool flipped = IsFlipped(block);
+  if (flipped && !in_cycle_) return Broken(kTag, block, "flipped, but there is no cycle");
+  if (flipped && used > Bytes(0)) {
+    return Broken(kTag, block, "flipped, but objects in the active region");
+  }
+  // What the list says of a flipped block's contents was said before the flip.
+  const Bytes listed = flipped ? reserve_used : used;
   const bool empty = used == Bytes(0) && reserve_used == Bytes(0);
   switch (block.list()) {
     case BlockList::kOpen:
@@ -99,12 +105,12 @@ absl::Status CopySpace::CheckBlock(const Block& block) const {
       if (used > Bytes(0)) return Broken(kTag, block, "objects in the active region");
       break;
     case BlockList::kPartlyFull:
-      if (used == Bytes(0) || kRegionSize - used < kPartlyFullRoom) {
+      if (listed == Bytes(0) || kRegionSize - listed < kPartlyFullRoom) {
         return Broken(kTag, block, "empty, or as good as full");
       }
       break;
     case BlockList::kFull:
-      if (kRegionSize - used >= kPartlyFullRoom) return Broken(kTag, block, "has room");
+      if (kRegionSize - listed >= kPartlyFullRoom) return Broken(kTag, block, "has room");
       break;
     case BlockList::kRetained:
       if (!block.any_retained()) return Broken(kTag, block, "neither region is retained");
@@ -154,17 +160,22 @@ absl::Status CopySpace::CheckLists() const {
   walk.Walk(page_out_.age(PageOutQueue::kPagedOut), BlockList::kPagedOut);
   if (!walk.status().ok()) return walk.status();
 
+  constexpr absl::string_view kTag = "inv.one-list";
   int64_t open = 0;
+  int64_t flipped = 0;
   for (int64_t i = 0; i < frontier_.taken(); ++i) {
-    if (frontier_.At(i).list() == BlockList::kOpen) ++open;
+    const Block& block = frontier_.At(i);
+    if (block.list() == BlockList::kOpen) ++open;
+    if (!IsFlipped(block)) continue;
+    ++flipped;
+    if (i < flipped_cursor_) return Broken(kTag, block, "flipped, but TakeFlipped has passed it");
   }
-  if (absl::Status status =
-          Differ("inv.one-list", "open blocks", open_.load(std::memory_order_relaxed), open);
-      !status.ok()) {
-    return status;
-  }
-  return Differ("inv.one-list", "blocks on lists or open", frontier_.taken(),
-                walk.visited() + open);
+  absl::Status status =
+      Differ(kTag, "open blocks", open_.load(std::memory_order_relaxed), open);
+  status.Update(Differ(kTag, "flipped blocks", flipped_, flipped));
+  status.Update(Differ(kTag, "blocks on lists, open or flipped", frontier_.taken(),
+                       walk.visited() + open + flipped));
+  return status;
 }
 
 // inv.conservation: the running sums are what a count gives.

@@ -1,6 +1,7 @@
-// CopySpace: flip and finish, and what becomes of retained blocks. The design page's table
-// "Retained blocks, case by case" says what FinishBlock does.
+// CopySpace: flip and finish, in a pause or beside the mutators, and what becomes of retained
+// blocks. The design page's table "Retained blocks, case by case" says what FinishBlock does.
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/log/check.h"
@@ -31,24 +32,34 @@ void CopySpace::Flip(const MutatorsStopped&) {
     empty_.Push(*block, BlockList::kEmpty);
   }
 
-  // The walk below gives them back by address, the lowest on top: evacuation and then mutators fill
-  // runs of neighbours, and what is not needed gathers at the high end.
-  full_.Drain();
+  // All other blocks in use are flipped from here on, without a look at any: TakeFlipped finds them
+  // by their headers.
+  CHECK_EQ(flipped_, 0);
+  flipped_ = full_.Drop() + partly_full_.size();
+  flipped_cursor_ = 0;
   partly_full_ = BlockStack();
-  for (int64_t i = frontier_.taken() - 1; i >= 0; --i) {
-    Block& block = frontier_.At(i);
-    const BlockList list = block.list();
-    if (list == BlockList::kFull || list == BlockList::kPartlyFull) {
-      empty_.Push(block, BlockList::kEmpty);
-    }
-  }
-  CountUsage();
+
+  ClearUsage();
+  retained_.ForEach([this](Block& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { AddUsage(block); });
+}
+
+// Right for whoever holds the lock, while other threads acquire and return blocks:
+//
+// - A block that was acquired in this cycle says so, and is not flipped whatever list it is on. It
+//   was acquired under the lock, so either we see that, or it had not yet happened when we took the
+//   lock; then nor had its return, which sets the list without the lock if the block is full.
+// - The header of one that was not acquired in this cycle names the partly full or the full list
+//   only if it is flipped, since only who has acquired a block puts it there. Page-out changes the
+//   list without the lock, but of blocks that are empty.
+bool CopySpace::IsFlipped(const Block& block) const {
+  if (block.flips_at_acquire() == flips_) return false;
+  return block.list() == BlockList::kPartlyFull || block.list() == BlockList::kFull;
 }
 
 void CopySpace::RetainRegionOf(Reference object) {
   Block& block = Block::Of(object);
   DCHECK(InFromSpace(object)) << block;
-  // Relaxed, both: read by FinishCycle, in a pause.
+  // Relaxed, both: read in a pause, or (the count) when the cycle's evacuation is over.
   if (!block.exchange_failed(RegionIndex(object), true)) {
     failed_regions_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -57,21 +68,91 @@ void CopySpace::RetainRegionOf(Reference object) {
 void CopySpace::FinishCycle(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   CHECK(in_cycle_) << "FinishCycle without Flip";
+  const bool recount = !CanFinishConcurrently();
   const bool failures = failed_regions_.exchange(0, std::memory_order_relaxed) > 0;
   if (failures) PullFailed();
   has_retained_ = failures;
-  for (int64_t i = 0; i < frontier_.taken(); ++i) FinishBlock(frontier_.At(i));
+  FinishBlocks(0, frontier_.taken());
 
   BlockStack ordinary =
       retained_.RemoveIf([](const Block& block) { return !block.any_retained(); });
   while (Block* block = ordinary.Pop()) empty_.Push(*block, BlockList::kEmpty);
   page_out_.Admit(std::move(empty_));
-  CountUsage();
+  if (recount) {
+    ClearUsage();
+    for (int64_t i = 0; i < frontier_.taken(); ++i) AddUsage(frontier_.At(i));
+  }
   in_cycle_ = false;
+  regions_kept_ = 0;
   Condemn(/*restore_overdraft=*/true);
 }
 
-// Before FinishBlock turns failures of this cycle into retained regions.
+bool CopySpace::CanFinishConcurrently() const {
+  // Relaxed: the end of the cycle's evacuation orders RetainRegionOf before this.
+  return !has_retained_ && failed_regions_.load(std::memory_order_relaxed) == 0;
+}
+
+// While the walk below lets go of the lock, other threads acquire blocks, above and below where it
+// is, and return them. It is right nevertheless:
+//
+// - Only a flip lets anybody put objects into a region of from-space, and the next one waits for
+//   in_cycle_. So once a block has been walked its reserve stays empty (inv.reserve-untouched), and
+//   used() and known_zero() of that region have no other writer: page-out, which sets known_zero()
+//   as well, has only blocks whose from-space region was empty before the flip.
+// - Nor does anything but a flip make blocks flipped. Those there are leave under the lock, for
+//   TakeFlipped at the low end or for the walk at the high one: IsFlipped says why neither takes a
+//   block for flipped that another thread is returning. After the walk there is none.
+// - A block taken into use after the walk's begin never had anything in from-space.
+// - The blocks that an allocator keeps on the active side are none of the walk's business, and the
+//   running sums count active regions only: nothing is retained.
+//
+// What mutators read without the lock (reserve_bit_, parity_, has_retained_) stays as it is: with
+// nothing retained, before or after, there is nothing to change.
+void CopySpace::FinishCycleConcurrently() {
+  CHECK(CanFinishConcurrently()) << "retained regions change in a pause only: use FinishCycle";
+  int64_t end;
+  {
+    absl::MutexLock lock(&lock_);
+    CHECK(in_cycle_) << "FinishCycleConcurrently without Flip";
+    end = frontier_.taken();
+  }
+  while (end > 0) {
+    absl::MutexLock lock(&lock_);
+    const int64_t begin = std::max(end - kFinishBlocks, int64_t{0});
+    FinishBlocks(begin, end);
+    end = begin;
+  }
+  // From here on an empty block has nothing in from-space, and may be paged out (the in-core ages
+  // are, also during a cycle). The overdraft can be thousands of blocks: these are condemned in
+  // batches as well, and in_cycle_ is cleared with the last, which establishes inv.request.
+  bool done = false;
+  while (!done) {
+    absl::MutexLock lock(&lock_);
+    page_out_.Admit(std::move(empty_));
+    done = Condemn(/*restore_overdraft=*/true, kFinishBlocks);
+    if (!done) continue;
+    in_cycle_ = false;
+    regions_kept_ = 0;
+  }
+}
+
+// Downwards, so that the lowest address comes to lie on top of the empty list.
+void CopySpace::FinishBlocks(int64_t begin, int64_t end) {
+  for (int64_t i = end - 1; i >= begin; --i) {
+    Block& block = frontier_.At(i);
+    FinishBlock(block);
+    if (!IsFlipped(block)) continue;
+    --flipped_;
+    if (block.any_retained()) {
+      retained_.Push(block, BlockList::kRetained);
+    } else {
+      empty_.Push(block, BlockList::kEmpty);
+    }
+  }
+}
+
+// Before FinishBlock turns failures of this cycle into retained regions. Flipped blocks, which are
+// on no list, are left to FinishBlocks.
 void CopySpace::PullFailed() {
   const auto failed = [](const Block& block) { return block.any_failed(); };
   BlockStack pulled = empty_.RemoveIf(failed);
@@ -82,29 +163,30 @@ void CopySpace::PullFailed() {
   while (Block* block = pulled.Pop()) retained_.Push(*block, BlockList::kRetained);
 }
 
+// Writes only what changes: in a concurrent finish the header may be another thread's to write too.
 void CopySpace::FinishBlock(Block& block) {
   const bool was_retained = block.any_retained();
   for (int region = 0; region < kRegionsPerBlock; ++region) {
-    const bool failed = block.exchange_failed(region, false);
+    const bool failed = block.failed(region);
     const bool to_space = region == active_region() && !was_retained;
     if (!failed && !to_space && block.used(region) > 0) {
       block.set_known_zero(region, false);
       block.set_used(region, 0);
     }
-    block.set_retained(region, failed);
+    if (failed) block.exchange_failed(region, false);
+    if (failed != block.retained(region)) block.set_retained(region, failed);
   }
 }
 
-void CopySpace::CountUsage() {
-  Bytes allocated;
-  Bytes fragmentation;
-  for (int64_t i = 0; i < frontier_.taken(); ++i) {
-    allocated += AllocatedIn(frontier_.At(i));
-    fragmentation += FragmentationOf(frontier_.At(i));
-  }
-  // Relaxed: in a pause.
-  allocated_.store(allocated.count(), std::memory_order_relaxed);
-  fragmentation_.store(fragmentation.count(), std::memory_order_relaxed);
+void CopySpace::ClearUsage() {
+  // Relaxed, here and below: in a pause.
+  allocated_.store(0, std::memory_order_relaxed);
+  fragmentation_.store(0, std::memory_order_relaxed);
+}
+
+void CopySpace::AddUsage(const Block& block) {
+  allocated_.fetch_add(AllocatedIn(block).count(), std::memory_order_relaxed);
+  fragmentation_.fetch_add(FragmentationOf(block).count(), std::memory_order_relaxed);
 }
 
 }  // namespace ebb::copyspace

@@ -162,9 +162,17 @@ absl::Status CopySpaceDriver::Collect(Draw draw) {
   }
   if (draw(2) == 0) CloseAll();
   if (absl::Status status = space_->CheckInvariants(); !status.ok()) return status;
-  // From-space is gone, but for where an evacuation failed.
-  CloseAll();
-  space_->FinishCycle(space_.stopped());
+  // From-space is gone, but for where an evacuation failed. Allocators may be open.
+  const bool concurrently = draw(2) == 0;
+  if (space_->CanFinishConcurrently() != (failed_regions_.empty() && !space_->has_retained())) {
+    return absl::InternalError("other failures than in the model");
+  }
+  if (concurrently && space_->CanFinishConcurrently()) {
+    ++concurrent_finishes_;
+    space_->FinishCycleConcurrently();
+  } else {
+    space_->FinishCycle(space_.stopped());
+  }
   retained_blocks_.clear();
   for (const uintptr_t region : failed_regions_) {
     regions_[region] = from_space.at(region);

@@ -35,6 +35,8 @@ class CopySpaceDriver {
 
   platform::FakeSystem& system() { return space_.system(); }
   int64_t collections() const { return collections_; }
+  // Of these, the ones that did not end in a pause.
+  int64_t concurrent_finishes() const { return concurrent_finishes_; }
   int64_t retained_objects() const { return retained_objects_; }
   // Operations that reported an error of the system.
   int64_t reported_errors() const { return reported_errors_; }
@@ -74,6 +76,7 @@ class CopySpaceDriver {
 
   uint64_t next_identity_ = 1;
   int64_t collections_ = 0;
+  int64_t concurrent_finishes_ = 0;
   int64_t retained_objects_ = 0;
   int64_t reported_errors_ = 0;
 };

@@ -22,7 +22,14 @@ void PrintTo(const Case& test_case, std::ostream* out) { *out << test_case.name;
 
 class CopySpaceModelTest : public testing::TestWithParam<Case> {};
 
-void RunSeed(const Case& test_case, uint32_t seed, int64_t& retained) {
+// What happened over all seeds.
+struct Coverage {
+  int64_t collections = 0;
+  int64_t concurrent_finishes = 0;
+  int64_t retained_objects = 0;
+};
+
+void RunSeed(const Case& test_case, uint32_t seed, Coverage& coverage) {
   SCOPED_TRACE(testing::Message() << "EBB_SEED=" << seed);
   std::mt19937 random(seed);
   const auto draw = [&random](uint32_t bound) { return static_cast<uint32_t>(random() % bound); };
@@ -33,21 +40,25 @@ void RunSeed(const Case& test_case, uint32_t seed, int64_t& retained) {
   ASSERT_EQ(driver.Verify(), absl::OkStatus());
   EXPECT_EQ(driver.reported_errors(), 0);
   EXPECT_GT(driver.collections(), 0);
-  retained += driver.retained_objects();
+  coverage.collections += driver.collections();
+  coverage.concurrent_finishes += driver.concurrent_finishes();
+  coverage.retained_objects += driver.retained_objects();
 }
 
 TEST_P(CopySpaceModelTest, AgreesOverRandomOperations) {
-  int64_t retained = 0;
+  Coverage coverage;
   uint32_t seed;
   if (const char* text = std::getenv("EBB_SEED"); text != nullptr) {
     ASSERT_TRUE(absl::SimpleAtoi(text, &seed));
-    RunSeed(GetParam(), seed, retained);
+    RunSeed(GetParam(), seed, coverage);
     return;
   }
   for (seed = 1; seed <= GetParam().seeds && !HasFatalFailure(); ++seed) {
-    RunSeed(GetParam(), seed, retained);
+    RunSeed(GetParam(), seed, coverage);
   }
-  EXPECT_GT(retained, 0) << "no seed led to an evacuation that failed";
+  EXPECT_GT(coverage.retained_objects, 0) << "no seed led to an evacuation that failed";
+  EXPECT_GT(coverage.concurrent_finishes, 0) << "all cycles ended in a pause";
+  EXPECT_LT(coverage.concurrent_finishes, coverage.collections) << "none did";
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -35,14 +35,16 @@ Bytes CopySpace::bytes_to_page_out() const {
 }
 
 // Establishes inv.request and, if asked to, inv.overdraft.
-void CopySpace::Condemn(bool restore_overdraft) {
+bool CopySpace::Condemn(bool restore_overdraft, int64_t at_most) {
   while (bytes_to_page_out_ >= kBlockSize ||
          (restore_overdraft && OverdraftShortage() > Bytes(0))) {
+    if (at_most-- == 0) return false;
     Block* block = PopOldestEmpty();
-    if (block == nullptr) return;
+    if (block == nullptr) return true;
     page_out_.condemned().Push(*block, BlockList::kCondemned);
     bytes_to_page_out_ = std::max(Bytes(0), bytes_to_page_out_ - kBlockSize);
   }
+  return true;
 }
 
 Bytes CopySpace::OverdraftShortage() const {

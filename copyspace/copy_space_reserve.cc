@@ -70,8 +70,11 @@ void CopySpace::AwaitReserve() const {
   lock_.Await(absl::Condition(&settled));
 }
 
-void CopySpace::AwaitDiscards() const {
-  const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { return discarding_ == 0; };
+// Both at once: while one of them is waited for, the lock is free and the other may begin.
+void CopySpace::AwaitKernel() const {
+  const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return discarding_ == 0 && reserve_batches_ == 0;
+  };
   lock_.Await(absl::Condition(&settled));
 }
 
@@ -104,8 +107,7 @@ void CopySpace::PoisonReserve(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   CHECK(!in_cycle_) << "from-space is poisoned after the cycle, not during it";
   CHECK(!reserve_protected_) << "a protected region cannot be written";
-  AwaitReserve();
-  AwaitDiscards();
+  AwaitKernel();
   const int reserve = 1 - active_region();
   for (int64_t i = 0; i < frontier_.taken(); ++i) {
     Block& block = frontier_.At(i);

@@ -1,5 +1,6 @@
-// CopySpace's contract: acquire and return, flip and finish, accounting. Retained blocks are in
-// copy_space_retained_test.cc, page-out in copy_space_page_out_test.cc.
+// CopySpace's contract: acquire and return, flip and finish, accounting. More of flip and finish is
+// in copy_space_cycle_test.cc, retained blocks are in copy_space_retained_test.cc, page-out in
+// copy_space_page_out_test.cc.
 
 #include "copyspace/copy_space.h"
 
@@ -127,7 +128,8 @@ TEST(CopySpace, FlipEmptiesAndFinishForgetsFromSpace) {
   space->Flip(space.stopped());
   EXPECT_EQ(space->active_region(), 1);
   EXPECT_NE(space->cycle_parity(), parity);
-  EXPECT_EQ(space->counts().empty, 2);
+  EXPECT_EQ(space->counts().flipped, 2);
+  EXPECT_EQ(space->counts().total(), 2);
   CheckAndExpect(space, Bytes(0), Bytes(0));
   EXPECT_EQ(low->used(0), kWhole) << "from-space must stay walkable during the cycle";
 

@@ -38,6 +38,12 @@ class PageOutQueue {
   BlockStack& condemned() { return condemned_; }
   BlockStack& paged_out() { return ages_[kPagedOut]; }
   const BlockStack& age(int age) const { return ages_[age]; }
+  // Blocks of the in-core ages.
+  int64_t in_core() const {
+    int64_t blocks = 0;
+    for (int age = 0; age <= kOldestInCore; ++age) blocks += ages_[age].size();
+    return blocks;
+  }
   const BlockStack& condemned() const { return condemned_; }
 
  private:

@@ -20,6 +20,8 @@ Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, con
       stress_(options.stress),
       trace_(spaces, pool,
              {.workers = options.workers,
+              .concurrent_workers = options.concurrent_workers,
+              .assistants = options.collector == Collector::kConcurrent ? options.workers : 0,
               .fail_evacuation = options.stress.fail_evacuation,
               .worklist_capacity = options.stress.worklist_capacity}) {
   DebitTables();
@@ -42,7 +44,7 @@ absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
   // Every object that a root leads to is copied or marked, and every reference to it forwarded.
   result.trace = ForwardAll(pause.mutators());
   // Objects that could not be copied stay, among the remains of those that could.
-  if (result.trace.retained_objects > 0) MakeRetainedRegionsParsable();
+  if (result.trace.evacuation.retained_objects > 0) MakeRetainedRegionsParsable();
   // What was not reached is garbage; its memory is released after the pause.
   Sweep(stopped);
 
@@ -104,8 +106,8 @@ void Cycle::MakeRetainedRegionsParsable() {
 
 void Cycle::Sweep(const MutatorsStopped& stopped) {
   spaces_.copy().FinishCycle(stopped);
-  spaces_.pinned().Sweep(stopped);
-  spaces_.large().Sweep(stopped);
+  spaces_.pinned().Sweep();
+  spaces_.large().Sweep();
 }
 
 void Cycle::SpoilFromSpace(const MutatorsStopped& stopped) {

@@ -37,10 +37,13 @@ class Cycle {
   // Closes all mutators' allocators and checks the whole heap.
   absl::Status Verify(const Safepoints::Pause& pause);
 
+  Trace& trace() { return trace_; }
   // Memory of the collector's own tables, which the ledger is debited for.
   platform::Bytes memory() const { return debited_; }
 
  private:
+  friend class ConcurrentCycle;  // which has the same phases, and some more
+
   // The phases, in order.
   absl::Status AllowAccessToReserve(const copyspace::MutatorsStopped& stopped);
   void CloseAllocators(const std::vector<Mutator*>& mutators);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heap/load_barrier.h"
 #include "heap/ref.h"
 
 namespace ebb {
@@ -20,8 +21,8 @@ class Local;
 // Lives only inside managed objects: the collector does not see one that is anywhere else. T may be
 // incomplete where Field<T> is named.
 //
-// Each access is here, so that the barriers have one place: the parallel collector, which moves
-// objects only while every mutator is stopped, needs none.
+// While a concurrent cycle forwards, a field may hold a from-space reference; no load returns one
+// (inv.tospace, heap/load_barrier.h).
 template <typename T>
 class Field {
  public:
@@ -39,7 +40,7 @@ class Field {
   // object that the reference names.
   Ref<T> load() const {
     const internal::Stamp stamp = internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
-    return Ref<T>::FromBits(bits_.load(std::memory_order_acquire), stamp);
+    return Ref<T>::FromBits(internal::LoadReference(bits_), stamp);
   }
   // Release: publishes the body of the object that `value` names to who loads it from here.
   void store(Ref<T> value) {
@@ -50,6 +51,9 @@ class Field {
   // into `expected`. Strong: never fails spuriously. Orders as of load and store.
   bool CompareExchange(Ref<T>& expected, Ref<T> desired) {
     const internal::Stamp stamp = internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
+    // The field may still hold the from-space name of what is expected. Once it has been healed, it
+    // never holds a from-space reference again: what is stored is none.
+    if (internal::armed_load_barrier != nullptr) [[unlikely]] internal::LoadReference(bits_);
     uintptr_t bits = expected.bits();
     // Acq_rel as store's release and load's acquire; acquire on failure as in load.
     if (bits_.compare_exchange_strong(bits, desired.bits(), std::memory_order_acq_rel,
@@ -84,7 +88,7 @@ class Field {
   explicit operator bool() const { return get() != nullptr; }
 
  private:
-  std::atomic<uintptr_t> bits_ = 0;
+  mutable std::atomic<uintptr_t> bits_ = 0;  // a load may heal it
 };
 
 static_assert(sizeof(Field<int>) == 8);

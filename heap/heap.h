@@ -25,6 +25,7 @@ struct HeapStats {
   int64_t collections = 0;
   Histogram pause_ns;              // from the request for a pause to its end
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
+  Histogram stall_ns;              // waits of allocating threads for a concurrent cycle to make room
   int64_t collect_ns = 0;          // spent in cycles, with mutators stopped
 
   int64_t max_bytes = 0;

@@ -34,6 +34,10 @@ Options Resolve(Options options) {
     const int64_t useful = options.max_bytes / kHeapBytesPerWorker;
     options.workers = static_cast<int>(std::clamp<int64_t>(useful, 1, options.workers));
   }
+  if (options.concurrent_workers == 0) {
+    options.concurrent_workers = std::max(1, options.system->ProcessorCount() / 4);
+  }
+  options.concurrent_workers = std::min(options.concurrent_workers, options.workers);
   return options;
 }
 
@@ -64,6 +68,7 @@ absl::Status HeapCore::Start() {
     totals_.collector_bytes = cycle_->memory().count();
   }
   if (options_.page_out) StartBackground();
+  if (options_.collector == Collector::kConcurrent) StartCollector();
   LOG_IF(INFO, options_.stress.collect_every != 0)
       << "stress_collect_every=" << options_.stress.collect_every
       << ",stress_seed=" << options_.stress.seed;
@@ -91,27 +96,178 @@ void HeapCore::StartBackground() {
   });
 }
 
-HeapCore::~HeapCore() { roots_->Disown(); }
+// Without a collector thread, the threads that allocate run the cycles, in pauses.
+void HeapCore::StartCollector() {
+  concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_);
+  auto collector = CollectorThread::Create(
+      system_, [this] { RunConcurrentCycle(); }, [this] { NoteRoom(); });
+  if (!collector.ok()) {
+    LOG(WARNING) << "no concurrent cycles: " << collector.status();
+    return;
+  }
+  collector_ = *std::move(collector);
+}
+
+HeapCore::~HeapCore() {
+  collector_ = nullptr;  // which may still be at work
+  roots_->Disown();
+}
+
+class HeapCore::Turn {
+ public:
+  explicit Turn(HeapCore& core) : core_(core) {
+    if (core_.collector_ == nullptr) return;
+    Mutator::ParkThread(/*except=*/nullptr);
+    core_.turn_.Lock();
+    Mutator::UnparkThread();
+  }
+  ~Turn() {
+    if (core_.collector_ != nullptr) core_.turn_.Unlock();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  HeapCore& core_;
+};
+
+std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
+  if (collector_ == nullptr) return nullptr;
+  return std::make_unique<MutatorForwarder>(*spaces_, cycle_->trace().greys(),
+                                            cycle_->trace().failures());
+}
+
+void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
+  absl::MutexLock lock(&stats_mu_);
+  totals_.evacuated_objects += counts.evacuated_objects;
+  totals_.evacuated_bytes += counts.evacuated_bytes;
+  totals_.retained_objects += counts.retained_objects;
+}
+
+// Starting early wins no room: a flip makes a whole half available, whenever it comes. So a cycle
+// begins when the active half is nearly used up, just early enough for its flip to come first.
+void HeapCore::AfterRefill(Mutator& mutator) {
+  constexpr int64_t kLeast = 16 * copyspace::kRegionSize.count();
+  constexpr int64_t kMostAssistance = 8 * copyspace::kRegionSize.count();
+  if (collector_ == nullptr) return;
+  const copyspace::CopySpace::Room room = spaces_->copy().room();
+  if (room.for_mutators.count() < std::min(kLeast, options_.max_bytes / 16)) collector_->Request();
+  if (const int64_t behind = Behind(room); behind > 0) {
+    mutator.forwarder_->NoteAssist();
+    cycle_->trace().Assist(std::min(behind, kMostAssistance));
+  }
+}
+
+// The share of its work that a cycle has done should be no less than the share of mutators' room that
+// is gone.
+int64_t HeapCore::Behind(const copyspace::CopySpace::Room& room) const {
+  const int64_t kept = room.for_evacuation.count();
+  const auto room_at_flip =
+      static_cast<double>(room_at_flip_.load(std::memory_order_relaxed));
+  const auto kept_at_flip =
+      static_cast<double>(kept_at_flip_.load(std::memory_order_relaxed));
+  if (kept == 0 || room_at_flip == 0 || kept_at_flip == 0) return 0;  // no cycle runs, or all is done
+  const double gone = 1 - static_cast<double>(room.for_mutators.count()) / room_at_flip;
+  const double done = 1 - static_cast<double>(kept) / kept_at_flip;
+  return static_cast<int64_t>((gone - done) * kept_at_flip);
+}
+
+void HeapCore::NoteRoom() {
+  absl::MutexLock lock(&room_mu_);
+  ++room_noted_;
+}
+
+int64_t HeapCore::room_noted() const {
+  absl::MutexLock lock(&room_mu_);
+  return room_noted_;
+}
+
+// Whether the request has an effect or a cycle is under way: there is a NoteRoom to come, since that of
+// a cycle's end comes when the next can be requested.
+void HeapCore::AwaitRoom(int64_t seen) {
+  const int64_t begin = platform::MonotonicNanos();
+  Mutator::ParkThread(/*except=*/nullptr);
+  collector_->Request();
+  {
+    absl::MutexLock lock(&room_mu_);
+    const auto noted = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(room_mu_) {
+      return room_noted_ != seen;
+    };
+    room_mu_.Await(absl::Condition(&noted));
+  }
+  Mutator::UnparkThread();
+  absl::MutexLock lock(&stats_mu_);
+  totals_.stall_ns.Record(platform::MonotonicNanos() - begin);
+}
 
 absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
   const int64_t begin = platform::MonotonicNanos();
   const absl::StatusOr<CycleResult> run = cycle_->Run(pause);
   if (!run.ok()) return run.status();
-  const CycleResult& result = *run;
   const int64_t end = platform::MonotonicNanos();
+  NoteCycle(*run);
+  absl::MutexLock lock(&stats_mu_);
+  totals_.pause_ns.Record(end - pause.requested_at());
+  totals_.collect_ns += end - begin;
+  survived_bytes_ = run->live_bytes;
+  return absl::OkStatus();
+}
+
+void HeapCore::NoteCycle(const CycleResult& result) {
+  AddEvacuationCounts(result.trace.evacuation);
   cycles_.fetch_add(1, std::memory_order_relaxed);
   absl::MutexLock lock(&stats_mu_);
   ++totals_.collections;
-  totals_.pause_ns.Record(end - pause.requested_at());
-  totals_.collect_ns += end - begin;
-  totals_.allocated_bytes += result.bytes_before - totals_.live_bytes;
+  totals_.allocated_bytes += result.bytes_before - survived_bytes_;
   totals_.live_bytes = result.live_bytes;
-  totals_.evacuated_objects += result.trace.evacuated_objects;
-  totals_.evacuated_bytes += result.trace.evacuated_bytes;
-  totals_.retained_objects += result.trace.retained_objects;
   totals_.worklist_overflows += result.trace.overflows;
   totals_.collector_bytes = cycle_->memory().count();
-  return absl::OkStatus();
+}
+
+void HeapCore::RunConcurrentCycle() {
+  {
+    absl::MutexLock turn(&turn_);
+    int64_t evacuated_before = 0;
+    int64_t expected = 0;
+    {
+      absl::MutexLock lock(&stats_mu_);
+      evacuated_before = totals_.evacuated_bytes;
+      expected = last_evacuated_bytes_;
+    }
+    bool flipped = false;
+    const auto note_pause = [&](int64_t nanos) {
+      if (!std::exchange(flipped, true)) {
+        const copyspace::CopySpace::Room room = spaces_->copy().room();
+        room_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
+        kept_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
+      }
+      {
+        absl::MutexLock lock(&stats_mu_);
+        totals_.pause_ns.Record(nanos);
+        totals_.collect_ns += nanos;
+      }
+      NoteRoom();
+    };
+    const absl::StatusOr<CycleResult> run = concurrent_cycle_->Run(expected, note_pause);
+    if (run.ok()) NoteCycle(*run);
+    absl::MutexLock lock(&stats_mu_);
+    last_concurrent_status_ = run.status();
+    if (run.ok()) {
+      const int64_t in_place =
+          (spaces_->object_bytes() - spaces_->copy().allocated_bytes()).count();
+      last_evacuated_bytes_ = totals_.evacuated_bytes - evacuated_before;
+      survived_bytes_ = last_evacuated_bytes_ + in_place;
+    }
+  }
+  ReleaseGarbage();
+}
+
+absl::Status HeapCore::AwaitConcurrentCycle() {
+  Mutator::ParkThread(/*except=*/nullptr);
+  collector_->RunOne();
+  Mutator::UnparkThread();
+  absl::MutexLock lock(&stats_mu_);
+  return last_concurrent_status_;
 }
 
 void HeapCore::ReleaseGarbage() {
@@ -122,6 +278,7 @@ void HeapCore::ReleaseGarbage() {
 }
 
 absl::Status HeapCore::Collect(Mutator* self) {
+  if (collector_ != nullptr) return AwaitConcurrentCycle();
   const int64_t begun = cycles_.load(std::memory_order_relaxed);
   absl::Status status;
   {
@@ -135,6 +292,7 @@ absl::Status HeapCore::Collect(Mutator* self) {
 }
 
 absl::Status HeapCore::Verify(Mutator* self) {
+  const Turn turn(*this);
   const Safepoints::Pause pause(safepoints_, self);
   return cycle_->Verify(pause);
 }
@@ -142,10 +300,19 @@ absl::Status HeapCore::Verify(Mutator* self) {
 // The attempt is made inside the pause, so that others cannot take what the cycle freed first; then
 // once more outside, when large objects' memory has been released. A thread that is attached to
 // several heaps may be parked at the pause's end, where fresh memory would be lost: it only tries
-// outside, some more times.
+// outside, some more times. With concurrent cycles all that is the last resort, after waiting for
+// such cycles to free enough.
 absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attempt) {
   constexpr int kTriesOutside = 8;
+  // Two cycles: a flip and an end each; and what was under way before.
+  constexpr int kConcurrentTries = 6;
   absl::StatusOr<uintptr_t> result;
+  for (int tries = 0; collector_ != nullptr && tries < kConcurrentTries; ++tries) {
+    const int64_t seen = room_noted();
+    if (result = attempt(); result.ok()) return result;
+    AwaitRoom(seen);
+  }
+  const Turn turn(*this);
   for (int tries = 0; tries < kTriesOutside; ++tries) {
     const int64_t begun = cycles_.load(std::memory_order_relaxed);
     bool run_on = false;

@@ -15,8 +15,12 @@
 #include "absl/synchronization/mutex.h"
 #include "background/background_thread.h"
 #include "background/worker_pool.h"
+#include "heap/collector_thread.h"
+#include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
+#include "heap/evacuator.h"
 #include "heap/heap.h"
+#include "heap/mutator_forwarder.h"
 #include "heap/options.h"
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
@@ -40,6 +44,13 @@ class HeapCore {
   // The Heap itself has gone: Persistents read as null.
   void ClearRoots() { roots_->Clear(); }
 
+  // For a new mutator of a heap whose cycles are concurrent; else null.
+  std::unique_ptr<MutatorForwarder> NewForwarder();
+  // What mutators have evacuated, by way of their forwarders.
+  void AddEvacuationCounts(const EvacuationCounts& counts);
+  // `mutator` has taken a fresh region: the next cycle may be due, or the one that runs late.
+  void AfterRefill(Mutator& mutator);
+
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
   absl::Status Verify(Mutator* self);
@@ -54,10 +65,27 @@ class HeapCore {
  private:
   explicit HeapCore(Options options);
 
+  // The right to stop mutators: of one thread at a time, while cycles are concurrent. A thread that
+  // waits for it runs in no heap.
+  class Turn;
+
   absl::Status Start();
   void StartBackground();
+  void StartCollector();
   // One cycle, in `pause`; errors as of Cycle::Run.
   absl::Status RunCycle(const Safepoints::Pause& pause);
+  // By the collector thread.
+  void RunConcurrentCycle();
+  // A cycle of the collector thread's that began after this call. The thread runs in no heap meanwhile.
+  absl::Status AwaitConcurrentCycle();
+  // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
+  void NoteRoom();
+  // Waits for the NoteRoom after the `seen`th. The thread runs in no heap meanwhile.
+  void AwaitRoom(int64_t seen);
+  int64_t room_noted() const;
+  // How much a mutator is to evacuate now, so that the cycle ends before room does.
+  int64_t Behind(const copyspace::CopySpace::Room& room) const;
+  void NoteCycle(const CycleResult& result);
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
@@ -72,6 +100,7 @@ class HeapCore {
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<background::WorkerPool> pool_;
   std::unique_ptr<Cycle> cycle_;
+  std::unique_ptr<ConcurrentCycle> concurrent_cycle_;
 
   // Cycles run. Written in a pause, read by anybody. Relaxed: a count that publishes nothing;
   // what a cycle did is published by the end of its pause.
@@ -79,11 +108,24 @@ class HeapCore {
   std::atomic<int64_t> exhaustions_ = 0;  // relaxed likewise
   std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
 
+  absl::Mutex turn_;  // see Turn
+
+  mutable absl::Mutex room_mu_;
+  int64_t room_noted_ ABSL_GUARDED_BY(room_mu_) = 0;
+  // At the last flip. Relaxed: they only set the pace.
+  std::atomic<int64_t> room_at_flip_ = 0;
+  std::atomic<int64_t> kept_at_flip_ = 0;
+
   mutable absl::Mutex stats_mu_;
   HeapStats totals_ ABSL_GUARDED_BY(stats_mu_);
+  // Of totals_.live_bytes, what the last cycle has found: the rest was allocated beside it.
+  int64_t survived_bytes_ ABSL_GUARDED_BY(stats_mu_) = 0;
+  int64_t last_evacuated_bytes_ ABSL_GUARDED_BY(stats_mu_) = 0;  // by the last concurrent cycle
+  absl::Status last_concurrent_status_ ABSL_GUARDED_BY(stats_mu_);
 
-  // Last, so that its tasks end before what they use.
+  // Last, so that they end before what they use.
   std::unique_ptr<background::BackgroundThread> background_;
+  std::unique_ptr<CollectorThread> collector_;  // null: cycles are not concurrent
 };
 
 }  // namespace ebb::internal

@@ -35,6 +35,11 @@ inline bool LiveBytesAreExact(const Heap& heap) {
   return heap.options().stress.fail_evacuation == 0;
 }
 
+// Whether the collector thread runs the cycles; a thread that asks for one is blocked meanwhile.
+inline bool IsConcurrent(const Heap& heap) {
+  return heap.options().collector == Collector::kConcurrent;
+}
+
 // A complete tree of 2^(depth + 1) - 1 nodes, each with the value 1.
 inline Ref<Node> NewTree(Mutator& mutator, int depth) {
   if (depth == 0) return mutator.New<Node>(nullptr, nullptr, 1);

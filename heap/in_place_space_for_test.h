@@ -63,14 +63,17 @@ class InPlaceSpaceForTest : public ::testing::Test {
       EXPECT_TRUE(space_.TryMark(object));
       EXPECT_FALSE(space_.TryMark(object));
     }
-    space_.Sweep(stopped_);
+    std::vector<Reference> marked = Marked();
+    std::ranges::sort(marked);
+    EXPECT_EQ(marked, live);
+    space_.Sweep();
     ExpectSound();
   }
   Reference AllocateDuringACycle(size_t bytes) {
     space_.ClearMarks(stopped_);
     const Reference object = Allocate(bytes);
     EXPECT_FALSE(space_.TryMark(object));
-    space_.Sweep(stopped_);
+    space_.Sweep();
     return object;
   }
   std::vector<Reference> Marked() const {
@@ -106,9 +109,6 @@ class InPlaceSpaceForTest : public ::testing::Test {
       if (random_() % 2 == 0) live.push_back(object);
     }
     Cycle(live);
-    std::vector<Reference> marked = Marked();
-    std::ranges::sort(marked);
-    EXPECT_EQ(marked, live);
     std::erase_if(model_, [&](const auto& entry) {
       const bool lives = std::ranges::binary_search(live, entry.first);
       EXPECT_EQ(space_.IsObject(entry.first), lives);

@@ -109,11 +109,18 @@ bool LargeSpace::TryMark(Reference object) {
 
 void LargeSpace::ClearMarks(const copyspace::MutatorsStopped&) { ++cycle_; }
 
-void LargeSpace::Sweep(const copyspace::MutatorsStopped&) {
+void LargeSpace::Sweep() {
+  uintptr_t next = range_.begin;
+  while (next != 0) next = SweepSome(next);
+}
+
+uintptr_t LargeSpace::SweepSome(uintptr_t from) {
+  constexpr int kAtATime = 256;
   absl::MutexLock lock(&mu_);
-  for (auto it = objects_.begin(); it != objects_.end();) {
+  auto it = objects_.lower_bound(from);
+  for (int i = 0; i < kAtATime && it != objects_.end(); ++i) {
     LargeHeader& header = HeaderOf(ObjectAt(it->first));
-    // Relaxed: workers have been joined.
+    // Relaxed: nobody marks any more.
     if (header.marked_in.load(std::memory_order_relaxed) == cycle_) {
       ++it;
       continue;
@@ -122,6 +129,7 @@ void LargeSpace::Sweep(const copyspace::MutatorsStopped&) {
     AddSwept(header);
     it = objects_.erase(it);
   }
+  return it == objects_.end() ? 0 : it->first;
 }
 
 void LargeSpace::AddSwept(LargeHeader& header) {

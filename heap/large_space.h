@@ -48,14 +48,16 @@ class LargeSpace {
 
   // Begins a cycle: nothing is marked.
   void ClearMarks(const copyspace::MutatorsStopped&);
-  // Ends it: what is not marked is garbage. O(objects).
-  void Sweep(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends it: what is not marked is garbage. Nobody marks any more, but others may allocate meanwhile.
+  // O(objects); the lock is taken for some objects at a time.
+  void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives the pages of what was swept back, credits the ledger and makes the addresses available.
   // No lock is held while the kernel works. On an error the memory stays accounted for, and the
   // next call tries again.
   absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Visits the reference of each object that is marked; mutators are stopped. `visit` may mark more.
+  // In a cycle, before its sweep: visits the reference of each object that is marked; mutators are
+  // stopped. `visit` may mark more.
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `object` is the reference of a live object here.
@@ -84,6 +86,8 @@ class LargeSpace {
   }
   void AddSwept(LargeHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Sweeps some objects from that address on; the address of the first one left, or 0 at the end.
+  uintptr_t SweepSome(uintptr_t from) ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<uintptr_t> TakeAddresses(platform::Bytes size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeAddresses(platform::AddressRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CommitUpTo(uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

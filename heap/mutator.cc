@@ -13,6 +13,8 @@
 #include "heap/align.h"
 #include "heap/heap.h"
 #include "heap/heap_core.h"
+#include "heap/load_barrier.h"
+#include "heap/mutator_forwarder.h"
 
 namespace ebb {
 
@@ -31,7 +33,26 @@ std::string ThreadName() {
 
 }  // namespace
 
-Mutator::Mutator(Heap& heap) : heap_(heap.core()), thread_name_(ThreadName()) {
+namespace internal {
+
+// Stateless: one serves all threads.
+class ThreadLoadBarrier final : public LoadBarrier {
+ public:
+  uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
+    for (const Mutator* m = this_threads_mutators; bits != 0 && m != nullptr;
+         m = m->next_on_thread_) {
+      if (m->runs() && m->barrier_armed_ && m->heap_->spaces().Contains(bits)) {
+        return m->forwarder_->ForwardLoaded(slot, bits);
+      }
+    }
+    return bits;
+  }
+};
+
+}  // namespace internal
+
+Mutator::Mutator(Heap& heap)
+    : heap_(heap.core()), forwarder_(heap_->NewForwarder()), thread_name_(ThreadName()) {
   if (absl::Status status = CheckThreadMayStop("making a Mutator"); !status.ok()) {
     Throw(std::move(status));
   }
@@ -63,7 +84,8 @@ Mutator::~Mutator() {
     suspensions_ = 1;
     Resume();
   }
-  allocator_.Close(heap_->spaces().copy());
+  HandOverGreys();
+  CloseAllocator();
   heap_->safepoints().Detach(*this);
   while (locals_ != nullptr) {
     internal::LocalBase* local = locals_;
@@ -77,6 +99,7 @@ Mutator::~Mutator() {
     link = &(*link)->next_on_thread_;
   }
   *link = next_on_thread_;
+  UpdateLoadBarrier();
   if (suspended_ != nullptr) suspended_->Resume();
 }
 
@@ -94,7 +117,9 @@ void Mutator::Suspend() {
   ++epoch_;
   if (suspensions_++ > 0) return;
   allocator_.ForceSlow();
+  HandOverGreys();
   heap_->safepoints().Block(*this);
+  UpdateLoadBarrier();
 }
 
 void Mutator::Resume() {
@@ -112,6 +137,7 @@ bool Mutator::ParkThread(const Mutator* except) {
     if (m == except || m->parked_ || m->suspensions_ > 0) continue;
     ++m->epoch_;
     m->allocator_.ForceSlow();
+    m->HandOverGreys();
     m->heap_->safepoints().Block(*m);
     m->parked_ = true;
     any = true;
@@ -125,15 +151,44 @@ void Mutator::UnparkThread() {
       if (!m->heap_->safepoints().TryUnblock(*m)) {
         // All or none: those that run already must not while this one is waited for.
         ParkThread(/*except=*/nullptr);
-        m->heap_->safepoints().AwaitEndOfPause();
+        m->heap_->safepoints().AwaitMayRun(*m);
         m = this_threads_mutators;
         continue;
       }
       m->parked_ = false;
+      m->ForwardOwedRoots();
       m->RearmFastPath();
     }
     m = m->next_on_thread_;
   }
+  UpdateLoadBarrier();
+}
+
+// Before the thread touches the heap again (inv.tospace). What it forwards is its own: no edge.
+void Mutator::ForwardOwedRoots() {
+  if (!std::exchange(roots_owed_, false)) return;
+  for (internal::LocalBase* local = locals_; local != nullptr; local = local->previous()) {
+    if (local->bits() != 0) local->bits() = forwarder_->Forward(local->bits());
+  }
+}
+
+void Mutator::UpdateLoadBarrier() {
+  static constinit internal::ThreadLoadBarrier barrier;
+  bool armed = false;
+  for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    armed |= m->runs() && m->barrier_armed_;
+  }
+  internal::armed_load_barrier = armed ? &barrier : nullptr;
+}
+
+void Mutator::HandOverGreys() {
+  if (forwarder_ != nullptr) forwarder_->HandOver();
+}
+
+bool Mutator::AcknowledgeHandshake() {
+  if (forwarder_ == nullptr) return false;
+  if (!barrier_armed_) heap_->AddEvacuationCounts(forwarder_->Finish());
+  return forwarder_->TakeFoundGrey();
 }
 
 void Mutator::RearmFastPath() {
@@ -142,7 +197,8 @@ void Mutator::RearmFastPath() {
     return;
   }
   allocator_.RestoreLimit();
-  if (heap_->safepoints().requested()) allocator_.ForceSlow();
+  const Safepoints& safepoints = heap_->safepoints();
+  if (safepoints.requested() || safepoints.handshake_due(*this)) allocator_.ForceSlow();
 }
 
 absl::Status Mutator::CheckMayStop(const char* what) const {
@@ -176,6 +232,11 @@ absl::Status Mutator::PassSafepoint(const char* what) {
 #endif
   if (allocator_.slow_forced()) {
     allocator_.RestoreLimit();
+    if (heap_->safepoints().handshake_due(*this)) {
+      HandOverGreys();
+      heap_->safepoints().Acknowledge(*this);
+      UpdateLoadBarrier();
+    }
     if (heap_->safepoints().requested()) {
       ParkThread(/*except=*/nullptr);
       UnparkThread();
@@ -189,7 +250,10 @@ void Mutator::SafepointSlow() {
   RearmFastPath();
 }
 
-void Mutator::CloseAllocator() { allocator_.Close(heap_->spaces().copy()); }
+void Mutator::CloseAllocator() {
+  allocator_.Close(heap_->spaces().copy());
+  if (forwarder_ != nullptr) heap_->AddEvacuationCounts(forwarder_->Finish());
+}
 
 void Mutator::ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>&)> visit) {
   for (internal::LocalBase* local = locals_; local != nullptr; local = local->previous()) {
@@ -257,6 +321,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
         return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
       }
       header = AllocateFromOpenRegion(object_bytes, align16);
+      heap_->AfterRefill(*this);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();
     return header;

@@ -32,8 +32,11 @@ class Heap;
 class Safepoints;
 
 namespace internal {
+class ConcurrentCycle;
 class Cycle;
 class HeapCore;
+class MutatorForwarder;
+class ThreadLoadBarrier;
 }  // namespace internal
 
 // What New throws when the heap is exhausted; what() is the message of the Status that TryNew
@@ -193,8 +196,11 @@ class Mutator {
   friend class Heap;
   friend class NoSafepoint;
   friend class Safepoints;
+  friend class internal::ConcurrentCycle;
   friend class internal::Cycle;
+  friend class internal::HeapCore;
   friend class internal::Stamp;
+  friend class internal::ThreadLoadBarrier;
 
   // While it lives, a safepoint of this thread is refused.
   class RefusedSafepoints {
@@ -317,6 +323,17 @@ class Mutator {
   static bool ParkThread(const Mutator* except);
   static void UnparkThread();
 
+  // Whether it is the thread's own business: neither blocked nor parked.
+  bool runs() const { return suspensions_ == 0 && !parked_; }
+  // These follow every change to running.
+  void ForwardOwedRoots();
+  static void UpdateLoadBarrier();
+  // By its thread, or under the lock of Safepoints for a blocked one: whether it has found anything
+  // grey since the last handshake. Between cycles, gives up what only a cycle needs.
+  bool AcknowledgeHandshake();
+  // Before its thread acknowledges, or blocks.
+  void HandOverGreys();
+
   // For the collector, while this thread is stopped.
   void CloseAllocator();
   void ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit);
@@ -329,9 +346,16 @@ class Mutator {
   int suspensions_ = 0;
   State state_ = State::kBlocked;  // under the lock of Safepoints
   bool parked_ = false;            // blocked by ParkThread
+  // Under the lock of Safepoints, but for its thread's reading; roots_owed_ also its thread's while it
+  // runs.
+  bool barrier_armed_ = false;
+  bool roots_owed_ = false;
+  bool roots_being_forwarded_ = false;
+  uint64_t acknowledged_ = 0;  // the last handshake
   int64_t stress_countdown_ = 0;
   uint64_t stress_random_ = 0;
   std::shared_ptr<internal::HeapCore> heap_;
+  std::unique_ptr<internal::MutatorForwarder> forwarder_;  // null unless cycles are concurrent
   Mutator* next_on_thread_ = nullptr;
   Mutator* suspended_ = nullptr;  // of the same thread and heap
   std::string thread_name_;

@@ -127,9 +127,12 @@ const std::vector<Entry>& Entries() {
   static const auto* entries = new std::vector<Entry>{
       SizeEntry("max_bytes", kLeastHeap, kMostHeap, true, EBB_OPTION(max_bytes)),
       SizeEntry("reserve_bytes", kLeastHeap, 4 * kMostHeap, true, EBB_OPTION(reserve_bytes)),
-      EnumEntry<Collector>("collector", {{"parallel", Collector::kParallel}},
-                           EBB_OPTION(collector)),
+      EnumEntry<Collector>(
+          "collector",
+          {{"parallel", Collector::kParallel}, {"concurrent", Collector::kConcurrent}},
+          EBB_OPTION(collector)),
       CountEntry("workers", 256, EBB_OPTION(workers)),
+      CountEntry("concurrent_workers", 256, EBB_OPTION(concurrent_workers)),
       SizeEntry("large_object_bytes", 1 << 10, 32 << 10, false, EBB_OPTION(large_object_bytes)),
       SwitchEntry("page_out", EBB_OPTION(page_out)),
       DurationEntry("page_out_tick", absl::Milliseconds(1), absl::Hours(24),

@@ -18,7 +18,8 @@ namespace ebb {
 
 // How a cycle is run.
 enum class Collector {
-  kParallel,  // inside one pause, by all workers
+  kParallel,    // inside one pause, by all workers: the best throughput
+  kConcurrent,  // beside the program, which only stops for the flip: pauses do not grow with the heap
 };
 
 // What to do when a heap cannot satisfy an allocation even after a cycle.
@@ -66,6 +67,9 @@ struct Options {
   // Threads that work on a cycle, the one that asked for it included.
   // 0: as many as there are processors, at most 8, and at most one for each 4 MiB of max_bytes.
   int workers = 0;
+  // Of these, how many work beside the program in a concurrent cycle.
+  // 0: a quarter of the processors, at least one.
+  int concurrent_workers = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;
 

@@ -62,7 +62,7 @@ class Persistent {
   T* get() const { return static_cast<Ref<T>>(*this).get(); }
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
-  explicit operator bool() const { return slot_ != nullptr && slot_->Load() != 0; }
+  explicit operator bool() const { return slot_ != nullptr && !slot_->is_null(); }
 
  private:
   // The copy is made under the table's lock, which a cycle holds too: the slot's value cannot move

@@ -1,6 +1,9 @@
 #include "heap/pinned_space.h"
 
 #include <algorithm>
+#include <limits>
+
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -49,8 +52,11 @@ uintptr_t PinnedSpace::TakeSlot(Chunk& chunk) {
     if (bit == 64) continue;
     if (index >= chunk.slot_count) break;
     chunk.allocated[word] |= uint64_t{1} << bit;
-    // Relaxed: who reads the mark got the reference from this thread in an ordered way.
-    chunk.marked[word].fetch_or(uint64_t{1} << bit, std::memory_order_relaxed);
+    // Until the chunk has been swept in this cycle. Relaxed: who reads the mark got the reference from
+    // this thread in an ordered way.
+    if (chunk.swept_in != cycle_) {
+      chunk.marked[word].fetch_or(uint64_t{1} << bit, std::memory_order_relaxed);
+    }
     ++chunk.in_use;
     return chunk.SlotAt(index);
   }
@@ -87,6 +93,7 @@ absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes 
   Chunk* chunk = reinterpret_cast<Chunk*>(begin);
   chunk->size_class = size_class;
   chunk->slot_bytes = static_cast<uint32_t>(SlotBytes(size_class));
+  chunk->swept_in = sweep_begun_in_;
   chunk->slot_count = static_cast<uint32_t>((kChunkBytes - kFirstSlot) / chunk->slot_bytes);
   chunks_[size_class].push_back(chunk);
   return chunk;
@@ -120,35 +127,48 @@ bool PinnedSpace::TryMark(Reference object) {
   return (word.fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
 }
 
+// Every sweep leaves its chunks without marks.
 void PinnedSpace::ClearMarks(const copyspace::MutatorsStopped&) {
   absl::MutexLock lock(&mu_);
-  for (auto& chunks : chunks_) {
-    for (Chunk* chunk : chunks) {
-      // Relaxed: mutators are stopped and workers have not begun.
-      for (auto& word : chunk->marked) word.store(0, std::memory_order_relaxed);
-    }
-  }
+  ++cycle_;
 }
 
 uint32_t PinnedSpace::FreeUnmarkedSlots(Chunk& chunk) {
   const uint32_t before = chunk.in_use;
   chunk.in_use = 0;
   for (size_t word = 0; word < kMapWords; ++word) {
-    // Relaxed: workers have been joined.
-    chunk.allocated[word] &= chunk.marked[word].load(std::memory_order_relaxed);
+    // Relaxed: nobody marks any more.
+    chunk.allocated[word] &= chunk.marked[word].exchange(0, std::memory_order_relaxed);
     chunk.in_use += static_cast<uint32_t>(std::popcount(chunk.allocated[word]));
   }
   return before - chunk.in_use;
 }
 
-void PinnedSpace::Sweep(const copyspace::MutatorsStopped&) {
-  absl::MutexLock lock(&mu_);
-  for (auto& chunks : chunks_) {
-    for (Chunk* chunk : chunks) {
-      object_bytes_ -= Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
-      if (chunk->in_use == 0) AddSwept(*chunk);
+void PinnedSpace::SweepChunk(std::vector<Chunk*>& chunks, size_t index) {
+  Chunk* chunk = chunks[index];
+  if (chunk->swept_in == cycle_) return;
+  chunk->swept_in = cycle_;
+  object_bytes_ -= Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
+  if (chunk->in_use > 0) return;
+  AddSwept(*chunk);
+  chunks[index] = chunks.back();
+  chunks.pop_back();
+}
+
+// From the last chunk to the first: what takes the place of a chunk that has gone was swept before,
+// or made since, with nothing to sweep.
+void PinnedSpace::Sweep() {
+  {
+    absl::MutexLock lock(&mu_);
+    sweep_begun_in_ = cycle_;
+  }
+  for (int size_class = 0; size_class < kClasses; ++size_class) {
+    for (size_t left = std::numeric_limits<size_t>::max(); left > 0;) {
+      absl::MutexLock lock(&mu_);
+      std::vector<Chunk*>& chunks = chunks_[size_class];
+      left = std::min(left, chunks.size());
+      if (left > 0) SweepChunk(chunks, --left);
     }
-    std::erase_if(chunks, [](const Chunk* chunk) { return chunk->in_use == 0; });
   }
 }
 

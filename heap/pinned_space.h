@@ -42,9 +42,11 @@ class PinnedSpace {
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
   // As of LargeSpace.
   bool TryMark(copyspace::Reference object);
+  // O(1).
   void ClearMarks(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
-  // Slots that are not marked are free; chunks without a slot are to be released.
-  void Sweep(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
+  // Slots that are not marked are free; chunks without a slot are to be released. Nobody marks any
+  // more, but others may allocate meanwhile. The lock is taken for one chunk at a time.
+  void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives the pages of empty chunks back, as LargeSpace::ReleaseSwept does.
   absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
@@ -67,6 +69,7 @@ class PinnedSpace {
     int32_t size_class;
     uint32_t in_use;
     Chunk* next_swept;  // on the list that begins with swept_
+    uint64_t swept_in;  // the last cycle that swept it; nothing in it is marked after that
     std::array<uint64_t, kMapWords> allocated;
     std::array<std::atomic<uint64_t>, kMapWords> marked;
 
@@ -85,7 +88,8 @@ class PinnedSpace {
   static Chunk& ChunkOf(copyspace::Reference object) {
     return *reinterpret_cast<Chunk*>(object & ~(kChunkBytes - 1));
   }
-  static uintptr_t TakeSlot(Chunk& chunk);
+  uintptr_t TakeSlot(Chunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SweepChunk(std::vector<Chunk*>& chunks, size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddSwept(Chunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Returns how many there were.
   static uint32_t FreeUnmarkedSlots(Chunk& chunk);
@@ -98,6 +102,8 @@ class PinnedSpace {
   const platform::AddressRange range_;
 
   mutable absl::Mutex mu_;
+  uint64_t cycle_ ABSL_GUARDED_BY(mu_) = 0;           // the last that began
+  uint64_t sweep_begun_in_ ABSL_GUARDED_BY(mu_) = 0;  // the last whose sweep began
   std::array<std::vector<Chunk*>, kClasses> chunks_ ABSL_GUARDED_BY(mu_);
   // Empty, pages not yet given back; linked through the chunks, so that a sweep needs no memory.
   Chunk* swept_ ABSL_GUARDED_BY(mu_) = nullptr;

@@ -1,5 +1,8 @@
 #include "heap/root_table.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "absl/log/check.h"
 
 namespace ebb::internal {
@@ -46,7 +49,11 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
   RootTable& table = TableOf(slot);
   absl::MutexLock lock(&table.mu_);
   RootSlot* copy = table.AcquireLocked();
-  copy->Store(slot->Load());
+  // As it is: the calling thread may not be attached, so it cannot forward. Acquire and release as
+  // in Field.
+  const uintptr_t bits = slot->bits_.load(std::memory_order_acquire);
+  if (table.forwarding_ && bits != 0) table.late_copies_.push_back(copy);
+  copy->Store(bits);
   return copy;
 }
 
@@ -95,6 +102,36 @@ void RootTable::Disown() {
     last = in_use_ == 0;
   }
   if (last) delete this;
+}
+
+void RootTable::ForwardBesideMutators(
+    absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward) {
+  constexpr size_t kAtATime = 64;
+  const auto forward_slot = [&](RootSlot& slot) {
+    // Acquire: as of a field that is forwarded beside mutators.
+    const uintptr_t bits = slot.bits_.load(std::memory_order_acquire);
+    if (bits != 0 && (bits & RootSlot::kFree) == 0) forward(slot.bits_);
+  };
+  size_t next = 0;  // the slot, in the order of the chunks
+  mu_.Lock();
+  forwarding_ = true;
+  late_copies_.clear();
+  for (;;) {
+    const size_t per_chunk = std::tuple_size_v<decltype(Chunk::slots)>;
+    const size_t end = std::min(next + kAtATime, chunks_.size() * per_chunk);
+    for (; next < end; ++next) forward_slot(chunks_[next / per_chunk]->slots[next % per_chunk]);
+    for (size_t i = 0; i < kAtATime && !late_copies_.empty(); ++i) {
+      RootSlot* late = late_copies_.back();
+      late_copies_.pop_back();
+      forward_slot(*late);
+    }
+    if (next == chunks_.size() * per_chunk && late_copies_.empty()) break;
+    // Others may have the lock.
+    mu_.Unlock();
+    mu_.Lock();
+  }
+  forwarding_ = false;
+  mu_.Unlock();
 }
 
 int64_t RootTable::slots_in_use() const {

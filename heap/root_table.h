@@ -12,14 +12,17 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "heap/load_barrier.h"
 
 namespace ebb::internal {
 
 // One root: a reference, 0 for null, or in a free slot a link to the next free one.
 class RootSlot {
  public:
-  // Acquire and release as in Field: the payload is the body of the object.
-  uintptr_t Load() const { return bits_.load(std::memory_order_acquire); }
+  // As of a Field: by attached threads, through the load barrier.
+  uintptr_t Load() { return LoadReference(bits_); }
+  bool is_null() const { return bits_.load(std::memory_order_relaxed) == 0; }  // publishes nothing
+  // Release as in Field: the payload is the body of the object.
   void Store(uintptr_t bits) { bits_.store(bits, std::memory_order_release); }
 
  private:
@@ -51,6 +54,12 @@ class RootTable {
   static void StoreNull(RootSlot* slot);
   // Stops the program, saying what to do, if there is no slot.
   static void CheckHasHeap(const RootSlot* slot);
+
+  // Visits the address of each slot in use that is not null, beside running mutators: `forward`
+  // replaces a from-space reference by compare-and-swap. When it returns, no slot holds one: not even
+  // one that was made meanwhile as the copy of another. Holds the lock for some slots at a time.
+  void ForwardBesideMutators(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // Chunks of slots, for the collector to share out: `visit` gets the address of each slot in use
   // that is not null, and may change it. Mutators are stopped; slots may still be acquired, copied
@@ -90,6 +99,9 @@ class RootTable {
   RootSlot* free_ ABSL_GUARDED_BY(mu_) = nullptr;
   int64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;
   bool disowned_ ABSL_GUARDED_BY(mu_) = false;
+  // While ForwardBesideMutators is on its way: copies that were made behind its back.
+  bool forwarding_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<RootSlot*> late_copies_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace ebb::internal

@@ -1,6 +1,7 @@
 #include "heap/safepoints.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/log/check.h"
 #include "absl/log/log.h"
@@ -26,6 +27,7 @@ void Safepoints::AwaitNoPause() {
 
 void Safepoints::Resume(Mutator& mutator) {
   mutator.state_ = Mutator::State::kRunning;
+  mutator.barrier_armed_ = armed_;
   ++running_;
 }
 
@@ -39,6 +41,8 @@ void Safepoints::Attach(Mutator& mutator) {
   absl::MutexLock lock(&mu_);
   AwaitNoPause();
   mutators_.push_back(&mutator);
+  // Relaxed: under mu_, here and in what follows.
+  mutator.acknowledged_ = round_.load(std::memory_order_relaxed);
   Resume(mutator);
 }
 
@@ -46,6 +50,9 @@ void Safepoints::Detach(Mutator& mutator) {
   absl::MutexLock lock(&mu_);
   // A running mutator holds up a pause that is wanted meanwhile until it has gone.
   DCHECK(mutator.state_ == Mutator::State::kRunning);
+  AcknowledgeLocked(mutator);
+  // Also if no handshake is due: what it has found since the last one would be forgotten with it.
+  found_grey_ |= mutator.AcknowledgeHandshake();
   mutators_.erase(std::find(mutators_.begin(), mutators_.end(), &mutator));
   --running_;
 }
@@ -57,21 +64,27 @@ void Safepoints::Block(Mutator& mutator) {
   if (requested_.load(std::memory_order_relaxed)) {
     time_to_safepoint_.Record(platform::MonotonicNanos() - request_time_);
   }
+  AcknowledgeLocked(mutator);
   mutator.state_ = Mutator::State::kBlocked;
   --running_;
 }
 
+bool Safepoints::MayRun(const Mutator& mutator) const {
+  // Relaxed: under mu_.
+  return !requested_.load(std::memory_order_relaxed) && !mutator.roots_being_forwarded_;
+}
+
 bool Safepoints::TryUnblock(Mutator& mutator) {
   absl::MutexLock lock(&mu_);
-  // Relaxed: under mu_.
-  if (requested_.load(std::memory_order_relaxed)) return false;
+  if (!MayRun(mutator)) return false;
   Resume(mutator);
   return true;
 }
 
-void Safepoints::AwaitEndOfPause() {
+void Safepoints::AwaitMayRun(const Mutator& mutator) {
   absl::MutexLock lock(&mu_);
-  AwaitNoPause();
+  const auto may_run = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return MayRun(mutator); };
+  mu_.Await(absl::Condition(&may_run));
 }
 
 std::string Safepoints::LateThreads() const {
@@ -83,11 +96,8 @@ std::string Safepoints::LateThreads() const {
   return names;
 }
 
-void Safepoints::AwaitAllStopped() {
-  const auto none_runs = absl::Condition(
-      +[](const Safepoints* self) ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->running_ == 0; },
-      this);
-  while (!mu_.AwaitWithTimeout(none_runs, warn_after_)) {
+void Safepoints::AwaitMutators(const absl::Condition& condition) {
+  while (!mu_.AwaitWithTimeout(condition, warn_after_)) {
     const std::string late = LateThreads();
     const int64_t waited = platform::MonotonicNanos() - request_time_;
     // Without the lock: a log sink may ask the heap something. The request stands meanwhile.
@@ -114,7 +124,9 @@ void Safepoints::BeginPause(Mutator* self) {
     if (mutator != self) mutator->allocator_.ForceSlow();
   }
   if (self != nullptr) StopRunning(*self);
-  AwaitAllStopped();
+  AwaitMutators(absl::Condition(
+      +[](const Safepoints* self) ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->running_ == 0; },
+      this));
 }
 
 void Safepoints::EndPause(Mutator* self) {
@@ -122,6 +134,84 @@ void Safepoints::EndPause(Mutator* self) {
   // Relaxed: who waits for it does so under mu_, which publishes all that the pause did.
   requested_.store(false, std::memory_order_relaxed);
   if (self != nullptr) Resume(*self);
+}
+
+// Handshakes.
+
+bool Safepoints::handshake_due(const Mutator& mutator) const {
+  // Relaxed: BumpAllocator::RestoreLimit has acquired what ForceSlow published.
+  return mutator.acknowledged_ != round_.load(std::memory_order_relaxed);
+}
+
+// What is grey was handed over before, by the mutator's thread: a blocked mutator has nothing.
+void Safepoints::AcknowledgeLocked(Mutator& mutator) {
+  // Relaxed: under mu_.
+  const uint64_t round = round_.load(std::memory_order_relaxed);
+  mutator.barrier_armed_ = armed_;
+  if (mutator.acknowledged_ == round) return;
+  mutator.acknowledged_ = round;
+  found_grey_ |= mutator.AcknowledgeHandshake();
+  --unacknowledged_;
+}
+
+void Safepoints::Acknowledge(Mutator& mutator) {
+  absl::MutexLock lock(&mu_);
+  AcknowledgeLocked(mutator);
+}
+
+bool Safepoints::Handshake() {
+  absl::MutexLock lock(&mu_);
+  request_time_ = platform::MonotonicNanos();
+  unacknowledged_ = static_cast<int>(mutators_.size());
+  // Relaxed: published by the release of ForceSlow to who does not take mu_.
+  round_.fetch_add(1, std::memory_order_relaxed);
+  for (Mutator* mutator : mutators_) {
+    if (mutator->state_ == Mutator::State::kRunning) {
+      mutator->allocator_.ForceSlow();
+    } else {
+      AcknowledgeLocked(*mutator);
+    }
+  }
+  AwaitMutators(absl::Condition(
+      +[](const Safepoints* self)
+           ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->unacknowledged_ == 0; },
+      this));
+  // Cleared here, not where the next handshake begins: a mutator may detach in between.
+  return !std::exchange(found_grey_, false);
+}
+
+void Safepoints::DisarmBarriers() {
+  {
+    absl::MutexLock lock(&mu_);
+    armed_ = false;
+  }
+  Handshake();
+}
+
+void Safepoints::ArmBarriers(const Pause&) {
+  absl::MutexLock lock(&mu_);
+  armed_ = true;
+  for (Mutator* mutator : mutators_) mutator->roots_owed_ = true;
+}
+
+void Safepoints::ForwardRootsOfBlocked(
+    absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward) {
+  // In this order: a running mutator's roots_owed_ is its own.
+  const auto owes = [](const Mutator* mutator) {
+    return mutator->state_ == Mutator::State::kBlocked && mutator->roots_owed_;
+  };
+  absl::MutexLock lock(&mu_);
+  for (;;) {
+    const auto found = std::find_if(mutators_.begin(), mutators_.end(), owes);
+    if (found == mutators_.end()) return;
+    Mutator& mutator = **found;
+    mutator.roots_being_forwarded_ = true;
+    mu_.Unlock();
+    mutator.ForEachLocal(forward);
+    mu_.Lock();
+    mutator.roots_being_forwarded_ = false;
+    mutator.roots_owed_ = false;
+  }
 }
 
 Safepoints::Pause::Pause(Safepoints& safepoints, Mutator* self)

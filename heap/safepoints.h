@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "copyspace/mutators_stopped.h"
@@ -29,8 +30,14 @@ class Mutator;
 // the slow path of the mutator's allocator (a release). The owner restores the allocator's limit (an
 // acquire), and only then looks at requested_: either it sees the request, or the force comes after
 // the restoring and the next allocation or poll is slow again (copyspace/bump_allocator.h).
+//
+// A handshake is learnt of in the same way: round_ is raised, then the slow path is forced. A mutator
+// that runs acknowledges at its next safepoint, or when it blocks or detaches; for one that is blocked
+// the requester does (inv.handshake-once).
 class Safepoints {
  public:
+  class Pause;
+
   explicit Safepoints(absl::Duration warn_after) : warn_after_(warn_after) {}
   ~Safepoints();
   Safepoints(const Safepoints&) = delete;
@@ -40,16 +47,36 @@ class Safepoints {
   void Attach(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   void Detach(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   void Block(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
-  // False, and nothing has changed, while a pause is wanted or on.
+  // False, and nothing has changed, while the mutator may not run.
   bool TryUnblock(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
-  // Waits until no pause is wanted or on. The thread runs in no heap meanwhile (inv.park-all).
-  void AwaitEndOfPause() ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits until the mutator may run: no pause is wanted or on, and nobody forwards its roots. The
+  // thread runs in no heap meanwhile (inv.park-all).
+  void AwaitMayRun(const Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether a pause is wanted or on; for a mutator that has just restored its allocator's limit.
   bool requested() const {
     // Relaxed: BumpAllocator::RestoreLimit has acquired what ForceSlow published.
     return requested_.load(std::memory_order_relaxed);
   }
+  // Whether `mutator`, the caller's, has a handshake to acknowledge; likewise.
+  bool handshake_due(const Mutator& mutator) const;
+  // By the mutator's own thread: it does its part of the handshake.
+  void Acknowledge(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The rest is for the one thread that runs a concurrent cycle.
+
+  // In the pause of the flip: every mutator's load barrier is armed from here on, and each owes its
+  // roots: it forwards them before it runs on, unless it is blocked.
+  void ArmBarriers(const Pause& pause) ABSL_LOCKS_EXCLUDED(mu_);
+  // Forwards, by `forward`, the roots that blocked mutators owe. Such a mutator does not unblock
+  // meanwhile. After this no blocked mutator owes roots.
+  void ForwardRootsOfBlocked(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Every mutator hands over what it has found grey, and says whether it has found anything since its
+  // last handshake. Waits for all. True if none has.
+  bool Handshake() ABSL_LOCKS_EXCLUDED(mu_);
+  // Disarms the barriers by a handshake.
+  void DisarmBarriers() ABSL_LOCKS_EXCLUDED(mu_);
 
   // All mutators are stopped while one of these lives. One at a time: a second one waits, its
   // mutator counting as stopped.
@@ -87,11 +114,14 @@ class Safepoints {
  private:
   void BeginPause(Mutator* self) ABSL_LOCKS_EXCLUDED(mu_);
   void EndPause(Mutator* self) ABSL_LOCKS_EXCLUDED(mu_);
-  void AwaitAllStopped() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AwaitNoPause() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StopRunning(Mutator& mutator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Resume(Mutator& mutator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Waits until the condition holds, naming the threads that run in the log if that takes long.
+  void AwaitMutators(const absl::Condition& condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string LateThreads() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AcknowledgeLocked(Mutator& mutator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool MayRun(const Mutator& mutator) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const absl::Duration warn_after_;
   // Written under mu_; read without it by polls.
@@ -100,7 +130,13 @@ class Safepoints {
   mutable absl::Mutex mu_;
   std::vector<Mutator*> mutators_ ABSL_GUARDED_BY(mu_);
   int running_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t request_time_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t request_time_ ABSL_GUARDED_BY(mu_) = 0;  // of a pause or a handshake
+  // The number of the last handshake. Written under mu_; read without it by polls.
+  std::atomic<uint64_t> round_ = 0;
+  int unacknowledged_ ABSL_GUARDED_BY(mu_) = 0;
+  // By a mutator that has acknowledged the handshake, or detached since the last one ended.
+  bool found_grey_ ABSL_GUARDED_BY(mu_) = false;
+  bool armed_ ABSL_GUARDED_BY(mu_) = false;
   Histogram time_to_safepoint_ ABSL_GUARDED_BY(mu_);
 };
 

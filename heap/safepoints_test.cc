@@ -186,8 +186,12 @@ TEST(SafepointsTest, APollLetsOthersCollect) {
   done.Notify();
   polling.join();
   EXPECT_EQ(after.collections, before.collections + 10);
-  // The polling thread each time; this one is not attached.
-  EXPECT_EQ(after.time_to_safepoint_ns.Count(), before.time_to_safepoint_ns.Count() + 10);
+  // The polling thread each time; this one is not attached. A concurrent cycle may have a pause more,
+  // for its end.
+  const int64_t stops =
+      after.time_to_safepoint_ns.Count() - before.time_to_safepoint_ns.Count();
+  EXPECT_GE(stops, 10);
+  EXPECT_LE(stops, IsConcurrent(*heap) ? 30 : 10);
 }
 
 TEST(SafepointsTest, TimeToSafepointCountsTheRequesterAndNotTheBlocked) {
@@ -206,7 +210,7 @@ TEST(SafepointsTest, TimeToSafepointCountsTheRequesterAndNotTheBlocked) {
   }
   const int64_t before = heap->stats().time_to_safepoint_ns.Count();
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(heap->Collect().ok());
-  EXPECT_EQ(heap->stats().time_to_safepoint_ns.Count(), before + 10);
+  EXPECT_EQ(heap->stats().time_to_safepoint_ns.Count(), before + (IsConcurrent(*heap) ? 0 : 10));
   done.Notify();
   Blocking blocking(mutator);
   blocked.join();

@@ -10,6 +10,13 @@ _MODES = {
     # before and after, and access to from-space traps.
     "rare_paths": "stress_collect_every=7,stress_worklist_capacity=1,stress_fail_evacuation=5," +
                   "stress_protect_from_space=true,stress_verify=true,workers=2",
+    # The same beside the program.
+    "concurrent": "collector=concurrent",
+    "concurrent_always": "collector=concurrent,stress_collect_every=1,stress_poison=true",
+    "concurrent_rare_paths": "collector=concurrent,concurrent_workers=2,workers=2," +
+                             "stress_collect_every=7,stress_worklist_capacity=1," +
+                             "stress_fail_evacuation=5,stress_protect_from_space=true," +
+                             "stress_verify=true",
 }
 
 def heap_test(name, deps = [], **kwargs):

@@ -10,8 +10,18 @@ namespace ebb::internal {
 using copyspace::Reference;
 
 Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& options)
-    : spaces_(spaces), pool_(pool), options_(options), owners_(spaces.copy().range()) {
-  for (int i = 0; i < options.workers; ++i) tracers_.push_back(std::make_unique<Tracer>(*this, i));
+    : spaces_(spaces),
+      pool_(pool),
+      options_(options),
+      owners_(spaces.copy().range()),
+      failures_(options.fail_evacuation) {
+  for (int i = 0; i < options.workers + options.assistants; ++i) {
+    tracers_.push_back(std::make_unique<Tracer>(*this, i));
+  }
+  absl::MutexLock lock(&assistants_mu_);
+  for (int i = 0; i < options.assistants; ++i) {
+    idle_assistants_.push_back(tracers_[static_cast<size_t>(options.workers + i)].get());
+  }
 }
 
 Trace::~Trace() = default;
@@ -22,7 +32,9 @@ platform::Bytes Trace::memory() const {
   return sum;
 }
 
-bool Trace::MayRecruit() const { return options_.workers > 1 && !job_->recruited(); }
+bool Trace::MayRecruit() const {
+  return options_.workers > 1 && job_ != nullptr && !job_->recruited();
+}
 
 void Trace::Recruit() {
   owners_.Reset(spaces_.copy().committed());
@@ -54,7 +66,7 @@ TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
     if (!termination_.Enter()) return;
     Tracer& tracer = *tracers_[static_cast<size_t>(worker)];
     ForwardRoots(tracer, visit_roots);
-    tracer.DrainShared();
+    tracer.DrainOwned();
   });
   job_ = &job;
   // A share is a mutator, or some hundred slots: many of them are worth help at once.
@@ -62,13 +74,77 @@ TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
   if (root_shares > kSharesAlone && MayRecruit()) Recruit();
   ForwardRoots(leader, visit_roots);
   if (!job.recruited() && !leader.DrainAlone()) Recruit();
-  if (job.recruited()) leader.DrainShared();
+  if (job.recruited()) leader.DrainOwned();
   job.Join();
   RescanInPlace(leader);
   job_ = nullptr;
+  return Finish();
+}
+
+TraceCounts Trace::Finish() {
+  {
+    absl::MutexLock lock(&assistants_mu_);
+    assistants_welcome_ = false;
+    const auto all_idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(assistants_mu_) {
+      return idle_assistants_.size() == static_cast<size_t>(options_.assistants);
+    };
+    assistants_mu_.Await(absl::Condition(&all_idle));
+  }
   TraceCounts counts;
   for (const auto& tracer : tracers_) counts += tracer->Finish();
   return counts;
+}
+
+void Trace::BeginBesideMutators() {
+  rescan_.store(false, std::memory_order_relaxed);  // before any helper starts
+  greys_.ClearOverflow();
+  absl::MutexLock lock(&assistants_mu_);
+  assistants_welcome_ = true;
+}
+
+// What it leaves behind is in its deque, from which others steal, or with greys_. The caller is dirty
+// before it begins (MutatorForwarder::NoteAssist), so the trace does not end while it holds anything.
+void Trace::Assist(int64_t bytes) {
+  Tracer* tracer = nullptr;
+  {
+    absl::MutexLock lock(&assistants_mu_);
+    if (!assistants_welcome_ || idle_assistants_.empty()) return;
+    tracer = idle_assistants_.back();
+    idle_assistants_.pop_back();
+  }
+  tracer->Assist(bytes);
+  absl::MutexLock lock(&assistants_mu_);
+  idle_assistants_.push_back(tracer);
+}
+
+void Trace::ForwardRoot(std::atomic<uintptr_t>& slot) { tracers_[0]->ForwardRootShared(slot); }
+
+void Trace::Drain() {
+  assistant_idle_.store(false, std::memory_order_relaxed);  // a hint
+  termination_.Reset(1);
+  background::WorkerPool::Job job(pool_, options_.concurrent_workers - 1, [this](int worker) {
+    if (termination_.Enter()) tracers_[static_cast<size_t>(worker)]->DrainShared();
+  });
+  if (options_.concurrent_workers > 1) job.Recruit();
+  tracers_[0]->DrainShared();
+  job.Join();
+}
+
+bool Trace::must_rescan() const {
+  // Relaxed: the helpers have been joined.
+  return rescan_.load(std::memory_order_relaxed) || greys_.overflowed();
+}
+
+void Trace::DrainInPause() {
+  Tracer& leader = *tracers_[0];
+  while (leader.TakeShared()) {
+    while (!leader.DrainAlone()) {
+    }
+  }
+  // Relaxed: mutators are stopped.
+  if (greys_.overflowed()) rescan_.store(true, std::memory_order_relaxed);
+  greys_.ClearOverflow();
+  RescanInPlace(leader);
 }
 
 // Objects that were marked or retained where they are, and found no room on a worklist, are known

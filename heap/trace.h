@@ -10,10 +10,14 @@
 #include <memory>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
 #include "background/termination.h"
 #include "background/worker_pool.h"
 #include "heap/block_owners.h"
+#include "heap/evacuator.h"
+#include "heap/shared_greys.h"
 #include "heap/spaces.h"
 #include "platform/bytes.h"
 
@@ -22,15 +26,11 @@ namespace ebb::internal {
 class Tracer;
 
 struct TraceCounts {
-  int64_t evacuated_objects = 0;
-  int64_t evacuated_bytes = 0;
-  int64_t retained_objects = 0;  // evacuations that found no memory
-  int64_t overflows = 0;         // objects that no worklist had room for
+  EvacuationCounts evacuation;
+  int64_t overflows = 0;  // objects that no worklist had room for
 
   TraceCounts& operator+=(const TraceCounts& other) {
-    evacuated_objects += other.evacuated_objects;
-    evacuated_bytes += other.evacuated_bytes;
-    retained_objects += other.retained_objects;
+    evacuation += other.evacuation;
     overflows += other.overflows;
     return *this;
   }
@@ -40,7 +40,9 @@ struct TraceCounts {
 class Trace {
  public:
   struct Options {
-    int workers = 1;
+    int workers = 1;             // inside a pause
+    int concurrent_workers = 1;  // beside mutators; at most `workers`
+    int assistants = 0;          // mutators that can help at a time
     int64_t fail_evacuation = 0;    // as StressOptions
     int64_t worklist_capacity = 0;  // as StressOptions
   };
@@ -54,6 +56,26 @@ class Trace {
   using VisitRoots = absl::FunctionRef<void(size_t share, ForwardSlot forward)>;
   TraceCounts Run(size_t root_shares, VisitRoots visit_roots);
 
+  // Beside running mutators, by the one thread that runs the cycle: BeginBesideMutators, then the
+  // others in any order, then Finish.
+  void BeginBesideMutators();
+  void ForwardRoot(std::atomic<uintptr_t>& slot);
+  // Scans all that is grey, and what mutators hand in meanwhile, until nothing is left to be found.
+  void Drain();
+  // Whether that is still so.
+  bool idle() const { return greys_.empty_hint() && !AnyDequeHasWork(); }
+  // Some grey objects are known only by their marks: DrainInPause has to find them.
+  bool must_rescan() const;
+  // As Drain, with mutators stopped, and with a rescan if need be.
+  void DrainInPause();
+  TraceCounts Finish();
+
+  // By a running mutator: forwards about `bytes`, if there is that much to be had and a trace is on.
+  void Assist(int64_t bytes) ABSL_LOCKS_EXCLUDED(assistants_mu_);
+
+  SharedGreys& greys() { return greys_; }
+  EvacuationFailures& failures() { return failures_; }
+
   // Of the workers' tables.
   platform::Bytes memory() const;
 
@@ -62,6 +84,11 @@ class Trace {
 
   void ForwardRoots(Tracer& tracer, VisitRoots visit_roots);
   bool MayRecruit() const;
+  bool work_wanted() const {
+    // Relaxed: hints.
+    return termination_.idle_hint() > 0 || assistant_idle_.load(std::memory_order_relaxed);
+  }
+  void WantWorkToShare() { assistant_idle_.store(true, std::memory_order_relaxed); }
   // From here on several workers may forward.
   void Recruit();
   bool AnyDequeHasWork() const;
@@ -70,7 +97,11 @@ class Trace {
   Spaces& spaces_;
   background::WorkerPool& pool_;
   const Options options_;
-  std::vector<std::unique_ptr<Tracer>> tracers_;
+  std::vector<std::unique_ptr<Tracer>> tracers_;  // the workers', then those for mutators that help
+  absl::Mutex assistants_mu_;
+  std::vector<Tracer*> idle_assistants_ ABSL_GUARDED_BY(assistants_mu_);
+  bool assistants_welcome_ ABSL_GUARDED_BY(assistants_mu_) = false;
+  std::atomic<bool> assistant_idle_ = false;  // one has found nothing to do
   BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;
@@ -79,8 +110,8 @@ class Trace {
   // Set when an object without a from-space original could not be queued (see Tracer::PushSlow).
   // Relaxed: read when the helpers have been joined.
   std::atomic<bool> rescan_ = false;
-  // Counts evacuations for Options::fail_evacuation only. Relaxed: nothing is published.
-  std::atomic<int64_t> evacuations_ = 0;
+  EvacuationFailures failures_;
+  SharedGreys greys_;
   background::WorkerPool::Job* job_ = nullptr;  // of the Run in progress
 };
 

@@ -21,42 +21,12 @@ using copyspace::Reference;
 
 namespace {
 
-// How far ahead of the copies their cache lines are fetched: the stores then do not miss, and the
-// next claim, which waits for all earlier stores, comes through soon.
-constexpr size_t kCopyAhead = 1024;
-
 std::atomic<uintptr_t>& Slot(uintptr_t edge) {
   return *reinterpret_cast<std::atomic<uintptr_t>*>(edge);
 }
 
 const TypeInfo& TypeOf(Reference object) {
   return *reinterpret_cast<const TypeInfo*>(ForwardingWord::Of(object).TypeBits());
-}
-
-// What fits into one or two vector registers.
-using Words2 [[gnu::vector_size(16)]] = uint64_t;
-struct Words4 {
-  Words2 first, second;
-};
-
-// Copies the first and the last Half, which may overlap: both are read before either is stored.
-template <typename Half>
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void CopyEnds(Reference to, Reference from, size_t bytes) {
-  const size_t last = bytes - sizeof(Half);
-  Half head, tail;
-  std::memcpy(&head, reinterpret_cast<const void*>(from), sizeof(Half));
-  std::memcpy(&tail, reinterpret_cast<const void*>(from + last), sizeof(Half));
-  std::memcpy(reinterpret_cast<void*>(to), &head, sizeof(Half));
-  std::memcpy(reinterpret_cast<void*>(to + last), &tail, sizeof(Half));
-}
-
-// Copies `bytes` (a multiple of 8, at least 8) with few branches for small objects, and never reads
-// past the object.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void CopyPayload(Reference to, Reference from, size_t bytes) {
-  if (bytes <= 16) return CopyEnds<uint64_t>(to, from, bytes);
-  if (bytes <= 32) return CopyEnds<Words2>(to, from, bytes);
-  if (bytes <= 64) return CopyEnds<Words4>(to, from, bytes);
-  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
 }
 
 }  // namespace
@@ -69,6 +39,7 @@ Tracer::Tracer(Trace& trace, int index)
       stack_capacity_(trace.options_.worklist_capacity == 0
                           ? kStackCapacity
                           : std::min<size_t>(kStackCapacity, trace.options_.worklist_capacity)),
+      evacuator_(space_, trace.failures_),
       stack_(std::make_unique<Grey[]>(stack_capacity_)),
       deque_(/*initial_capacity=*/kStackCapacity,
              /*max_capacity=*/trace.options_.worklist_capacity == 0
@@ -86,8 +57,7 @@ platform::Bytes Tracer::memory() const {
   return sum + deque_.memory();
 }
 
-// Forwarding. What is always inlined is the loop of the trace: compilers find it too large, and a
-// call for each edge costs a tenth of the whole.
+// Forwarding. What is always inlined is the loop of the trace: see heap/evacuator.h.
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference reference) {
   if (space_.InReserve(reference)) [[likely]]
@@ -100,34 +70,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference referenc
   return false;
 }
 
-// inv.one-owner makes this the only worker that evacuates the object: nothing is claimed. Shared:
-// others look at the word meanwhile.
-template <bool kShared>
+// inv.one-owner makes this the only worker that evacuates the object: nothing is claimed.
+template <bool kPublished>
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Evacuate(Reference from) {
-  ForwardingWord& word = ForwardingWord::Of(from);
-  const ForwardingWord::Snapshot seen = word.LoadPlain();
-  if (seen.is_forwarded()) return seen.forwarded();
-  const int parity = space_.cycle_parity();
-  if (!seen.claimable_in(parity)) return from;  // retained in this cycle
-  const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(seen.type());
-  const Reference to = Copy(from, type);
-  if (to == 0) [[unlikely]] {
-    space_.RetainRegionOf(from);
-    if constexpr (kShared) {
-      word.Retain(seen.type(), parity);
-    } else {
-      word.RetainPlain(seen.type(), parity);
-    }
-    NoteRetained(from, type);
-    return from;
-  }
-  if constexpr (kShared) {
-    word.Commit(to);
-  } else {
-    word.CommitPlain(to);
-  }
-  Push(to, type, from);
-  return to;
+  return evacuator_.EvacuateOwned<kPublished>(
+      from, [this](Reference object, const TypeInfo& type, Reference original)
+                ABSL_ATTRIBUTE_ALWAYS_INLINE { Push(object, type, original); });
 }
 
 void Tracer::ForwardByOwner(int owner, uintptr_t edge, Reference from) {
@@ -153,7 +101,7 @@ bool Tracer::Receive() {
       }
       for (uint32_t i = 0; i < count; ++i) {
         const EdgeMailbox::Message message = inbox->Peek(i);
-        StoreEdge(message.edge, Evacuate<true>(message.from));
+        StoreEdge(message.edge, Evacuate</*kPublished=*/true>(message.from));
       }
       inbox->Take(count);
     }
@@ -172,97 +120,71 @@ bool Tracer::AllSentIsTaken() const {
   });
 }
 
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference Tracer::Copy(Reference from, const TypeInfo& type) {
-  const size_t bytes = type.ObjectBytes(from);
-  uintptr_t header = 0;
-  if (!type.align16 && trace_.options_.fail_evacuation == 0) [[likely]] {
-    header = allocator_.TryAllocate(bytes);
-  }
-  if (header == 0) [[unlikely]] {
-    header = AllocateSlow(type, bytes);
-    if (header == 0) return 0;
-  }
-  const Reference to = header + kHeaderBytes;
-  __builtin_prefetch(reinterpret_cast<const void*>(to + kCopyAhead), /*rw=*/1);
-  ForwardingWord::Of(to).Initialize(reinterpret_cast<uintptr_t>(&type));
-  CopyPayload(to, from, bytes - kHeaderBytes);
-  ++counts_.evacuated_objects;
-  counts_.evacuated_bytes += static_cast<int64_t>(bytes);
-  return to;
-}
-
-bool Tracer::FailsByOrder() {
-  const int64_t every = trace_.options_.fail_evacuation;
-  if (every == 0) return false;
-  // Relaxed: a count that publishes nothing.
-  return (trace_.evacuations_.fetch_add(1, std::memory_order_relaxed) + 1) % every == 0;
-}
-
-uintptr_t Tracer::AllocateSlow(const TypeInfo& type, size_t bytes) {
-  if (FailsByOrder()) return 0;
-  for (;;) {
-    if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {
-      return header;
-    }
-    if (!allocator_.Refill(space_, copyspace::AcquirePurpose::kEvacuation,
-                           bytes + AlignmentPadding(type.align16))) {
-      return 0;
-    }
-  }
-}
-
-void Tracer::NoteRetained(Reference object, const TypeInfo& type) {
-  ++counts_.retained_objects;
-  Push(object, type, /*original=*/0);
-}
-
 void Tracer::MarkInPlace(Reference object) {
   if (spaces_.TryMarkInPlace(object)) Push(object, TypeOf(object), /*original=*/0);
 }
 
-// Relaxed, as is every access to an edge: mutators are stopped, one worker scans the object, and
+// Relaxed, as is every access to an edge while mutators are stopped: one worker scans the object, and
 // the pause's end publishes what it stored.
 inline void Tracer::StoreEdge(uintptr_t edge, Reference reference) {
   Slot(edge).store(reference, std::memory_order_relaxed);
 }
 
-template <bool kShared>
+template <Tracer::Mode kMode>
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ForwardEdge(uintptr_t edge) {
+  if constexpr (kMode == Mode::kShared) {
+    // Acquire: pairs with Field's release; a large object's header that is looked at is complete.
+    Reference reference = Slot(edge).load(std::memory_order_acquire);
+    if (reference == 0 || !MustEvacuate(reference)) return;
+    const Reference to = evacuator_.EvacuateShared(
+        reference, [this](Reference object, const TypeInfo& type, Reference original) {
+          Push(object, type, original);
+        });
+    // Release: publishes the copy to who loads it from here. Should the edge hold something else by
+    // now, a mutator stored it, and that is no from-space reference (inv.tospace).
+    Slot(edge).compare_exchange_strong(reference, to, std::memory_order_release,
+                                       std::memory_order_relaxed);
+    return;
+  }
   const Reference reference = Slot(edge).load(std::memory_order_relaxed);  // see StoreEdge
   if (reference == 0 || !MustEvacuate(reference)) return;
-  if constexpr (kShared) {
+  if constexpr (kMode == Mode::kOwned) {
     if (const int owner = trace_.owners_.Find(reference, index_); owner != index_) {
       return ForwardByOwner(owner, edge, reference);
     }
   }
-  StoreEdge(edge, Evacuate<kShared>(reference));
+  StoreEdge(edge, Evacuate<kMode == Mode::kOwned>(reference));
 }
 
 void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
   const uintptr_t edge = reinterpret_cast<uintptr_t>(&slot);
   // Helpers may be at work as soon as they have been recruited.
   if (trace_.job_->recruited()) {
-    ForwardEdge<true>(edge);
+    ForwardEdge<Mode::kOwned>(edge);
   } else {
-    ForwardEdge<false>(edge);
+    ForwardEdge<Mode::kAlone>(edge);
   }
+}
+
+void Tracer::ForwardRootShared(std::atomic<uintptr_t>& slot) {
+  ForwardEdge<Mode::kShared>(reinterpret_cast<uintptr_t>(&slot));
 }
 
 // Scanning.
 
-template <bool kShared>
+template <Tracer::Mode kMode>
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Scan(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
   if (type.kind == ObjectKind::kFixed) [[likely]] {
     ForEachReference(type, grey.object(), [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
-      ForwardEdge<kShared>(edge);
+      ForwardEdge<kMode>(edge);
     });
   } else {
-    ScanArray<kShared>(grey, type);
+    ScanArray<kMode>(grey, type);
   }
 }
 
-template <bool kShared>
+template <Tracer::Mode kMode>
 void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   const uint64_t length = TypeInfo::ArrayLength(grey.object());
   // Chunk numbers have 16 bits, so very long arrays get longer chunks.
@@ -282,7 +204,7 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   for (uint64_t i = begin; i < end; ++i) {
     ForEachReference(type, elements + i * type.element_bytes,
                      [this](uintptr_t edge)
-                         ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kShared>(edge); });
+                         ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kMode>(edge); });
   }
 }
 
@@ -303,15 +225,13 @@ void Tracer::PushSlow(Grey grey, Reference original) {
     stack_[stack_size_++] = grey;
     return;
   }
-  ++counts_.overflows;
+  ++overflows_;
   if (original == 0) {
     // Relaxed: read when the helpers have been joined.
     trace_.rescan_.store(true, std::memory_order_relaxed);
     return;
   }
-  // The original is dead, its body is this thread's alone, and its header leads to the copy.
-  *reinterpret_cast<Reference*>(original) = overflow_;
-  overflow_ = original;
+  overflow_.Push(original);
 }
 
 bool Tracer::SpillStack() {
@@ -325,10 +245,8 @@ bool Tracer::SpillStack() {
 }
 
 bool Tracer::PopOverflow(Grey& grey) {
-  if (overflow_ == 0) return false;
-  const Reference original = overflow_;
-  overflow_ = *reinterpret_cast<const Reference*>(original);
-  grey = Grey(ForwardingWord::Of(original).LoadPlain().forwarded());
+  if (overflow_.empty()) return false;
+  grey = Grey(ForwardingWord::Of(overflow_.Pop()).LoadPlain().forwarded());
   return true;
 }
 
@@ -358,25 +276,30 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
 void Tracer::ServeOthers() {
   scans_until_share_ = kShareInterval;
   Receive();
-  if (stack_size_ >= 2 && trace_.termination_.idle_hint() > 0 && deque_.EmptyHint()) SpillStack();
+  if (stack_size_ >= 2 && trace_.work_wanted() && deque_.EmptyHint()) SpillStack();
 }
 
 // Draining.
 
-template <bool kShared>
+template <Tracer::Mode kMode>
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::ScanNext() {
+  Grey grey;
+  while (window_size_ < kWindow && Pop(grey)) {
+    Prefetch(grey);
+    window_[(window_begin_ + window_size_++) % kWindow] = grey;
+  }
+  if (window_size_ == 0) return false;
+  grey = window_[window_begin_];
+  window_begin_ = (window_begin_ + 1) % kWindow;
+  --window_size_;
+  Scan<kMode>(grey);
+  return true;
+}
+
+template <Tracer::Mode kMode>
 void Tracer::DrainLocal() {
-  for (;;) {
-    Grey grey;
-    while (window_size_ < kWindow && Pop(grey)) {
-      Prefetch(grey);
-      window_[(window_begin_ + window_size_++) % kWindow] = grey;
-    }
-    if (window_size_ == 0) return;
-    grey = window_[window_begin_];
-    window_begin_ = (window_begin_ + 1) % kWindow;
-    --window_size_;
-    Scan<kShared>(grey);
-    if constexpr (kShared) {
+  while (ScanNext<kMode>()) {
+    if constexpr (kMode != Mode::kAlone) {
       if (--scans_until_share_ == 0) ServeOthers();
     } else {
       if (++scans_alone_ >= kAlone && stack_size_ > 0 && trace_.MayRecruit()) return;
@@ -384,17 +307,52 @@ void Tracer::DrainLocal() {
   }
 }
 
-bool Tracer::DrainAlone() {
-  DrainLocal<false>();
-  return window_size_ == 0 && stack_size_ == 0 && overflow_ == 0 && deque_.EmptyHint();
+void Tracer::Assist(int64_t bytes) {
+  const int64_t enough = evacuator_.counts().evacuated_bytes + bytes;
+  while (evacuator_.counts().evacuated_bytes < enough) {
+    if (ScanNext<Mode::kShared>() || TakeShared()) continue;
+    Grey grey;
+    if (!Steal(grey)) {
+      trace_.WantWorkToShare();
+      break;
+    }
+    stack_[stack_size_++] = grey;
+  }
+  GiveAway();
 }
 
-void Tracer::DrainShared() {
+void Tracer::GiveAway() {
+  for (; window_size_ > 0; --window_size_) {
+    const Grey grey = window_[window_begin_];
+    window_begin_ = (window_begin_ + 1) % kWindow;
+    if (stack_size_ < stack_capacity_) {
+      stack_[stack_size_++] = grey;
+    } else {
+      PushSlow(grey, /*original=*/0);
+    }
+  }
+  while (stack_size_ > 0 && SpillStack()) {
+  }
+  if (stack_size_ > 0) {
+    stack_size_ = 0;
+    ++overflows_;
+    trace_.rescan_.store(true, std::memory_order_relaxed);  // see rescan_
+  }
+  trace_.greys_.Add(std::exchange(overflow_, GreyChain()));
+}
+
+bool Tracer::DrainAlone() {
+  DrainLocal<Mode::kAlone>();
+  return window_size_ == 0 && stack_size_ == 0 && overflow_.empty() && deque_.EmptyHint();
+}
+
+template <Tracer::Mode kMode>
+void Tracer::DrainBesideOthers() {
   platform::SpinWait wait;
   for (;;) {
-    DrainLocal<true>();
+    DrainLocal<kMode>();
     Grey grey;
-    if (Receive()) continue;
+    if (kMode == Mode::kOwned ? Receive() : TakeShared()) continue;
     if (Steal(grey)) {
       stack_[stack_size_++] = grey;
       continue;
@@ -404,10 +362,26 @@ void Tracer::DrainShared() {
       wait.Once();
       continue;
     }
-    const auto has_work = [this] { return trace_.AnyDequeHasWork() || HasMail(); };
+    const auto has_work = [this] {
+      return trace_.AnyDequeHasWork() || HasMail() ||
+             (kMode == Mode::kShared && !trace_.greys_.empty_hint());
+    };
     if (!trace_.termination_.AwaitWork(has_work)) return;
     wait.Reset();
   }
+}
+
+bool Tracer::TakeShared() {
+  if (trace_.greys_.empty_hint()) return false;
+  overflow_.Splice(trace_.greys_.TakeChain());
+  bool any = !overflow_.empty();
+  while (stack_size_ < stack_capacity_) {
+    const Reference object = trace_.greys_.TakeInPlace();
+    if (object == 0) break;
+    stack_[stack_size_++] = Grey(object);
+    any = true;
+  }
+  return any;
 }
 
 bool Tracer::Steal(Grey& grey) {
@@ -424,14 +398,16 @@ bool Tracer::Steal(Grey& grey) {
 
 void Tracer::Rescan(Reference object) {
   const TypeInfo& type = TypeOf(object);
-  if (type.has_references()) Scan<false>(Grey(object));
+  if (type.has_references()) Scan<Mode::kAlone>(Grey(object));
 }
 
 TraceCounts Tracer::Finish() {
-  allocator_.Close(space_);
   scans_alone_ = 0;
   deque_.ResetWhenQuiescent();
-  return std::exchange(counts_, TraceCounts());
+  return {evacuator_.Finish(), std::exchange(overflows_, 0)};
 }
+
+template void Tracer::DrainBesideOthers<Tracer::Mode::kOwned>();
+template void Tracer::DrainBesideOthers<Tracer::Mode::kShared>();
 
 }  // namespace ebb::internal

@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "background/chase_lev_deque.h"
-#include "copyspace/bump_allocator.h"
 #include "copyspace/geometry.h"
 #include "heap/edge_mailbox.h"
+#include "heap/evacuator.h"
+#include "heap/shared_greys.h"
 #include "heap/spaces.h"
 #include "heap/trace.h"
 #include "heap/type_info.h"
@@ -48,12 +49,22 @@ class Tracer {
  public:
   Tracer(Trace& trace, int index);
 
+  // With mutators stopped; beside running ones.
   void ForwardRoot(std::atomic<uintptr_t>& slot);
+  void ForwardRootShared(std::atomic<uintptr_t>& slot);
   // Scans until this worker finds nothing more anywhere. Alone: while no other thread takes part;
   // returns false if helpers ought to be recruited now.
   bool DrainAlone();
-  void DrainShared();
+  // Beside other workers, mutators being stopped.
+  void DrainOwned() { DrainBesideOthers<Mode::kOwned>(); }
+  // Beside other workers and running mutators.
+  void DrainShared() { DrainBesideOthers<Mode::kShared>(); }
 
+  // A mutator's help with a trace that is late: scans until about that much has been evacuated by it,
+  // or nothing is to be had. Leaves nothing behind but in its deque.
+  void Assist(int64_t bytes);
+  // Takes over what mutators have handed in; false if that is nothing.
+  bool TakeShared();
   // Scans an object again that was marked or retained in place.
   void Rescan(copyspace::Reference object);
   // Closes the allocator and hands over the counts.
@@ -80,10 +91,14 @@ class Tracer {
   // Edges that may be on their way to one worker.
   static constexpr uint32_t kInboxes = 4096;
 
+  // Who else forwards: nobody; other workers, each for the blocks that it owns; or other workers and
+  // running mutators, so that objects are claimed and edges compare-exchanged.
+  enum class Mode { kAlone, kOwned, kShared };
+
   // Whether a reference that is not null leads into from-space; marks what is marked in place.
   bool MustEvacuate(copyspace::Reference reference);
   // The new reference of an object of this worker's, or its old one if it had to be retained.
-  template <bool kShared>
+  template <bool kPublished>
   copyspace::Reference Evacuate(copyspace::Reference from);
   // Leaves the edge to the worker that owns the object.
   void ForwardByOwner(int owner, uintptr_t edge, copyspace::Reference from);
@@ -92,20 +107,20 @@ class Tracer {
   bool HasMail() const;
   bool AllSentIsTaken() const;
   static void StoreEdge(uintptr_t edge, copyspace::Reference reference);
-  template <bool kShared>
+  template <Mode kMode>
   void ForwardEdge(uintptr_t edge);
-  template <bool kShared>
+  template <Mode kMode>
   void Scan(Grey grey);
-  template <bool kShared>
+  template <Mode kMode>
   void ScanArray(Grey grey, const TypeInfo& type);
-  template <bool kShared>
+  // Scans the next grey object of this worker's; false if there is none.
+  template <Mode kMode>
+  bool ScanNext();
+  template <Mode kMode>
   void DrainLocal();
+  template <Mode kMode>
+  void DrainBesideOthers();
 
-  // A copy of the object with its header, or 0 when there is no memory for it.
-  copyspace::Reference Copy(copyspace::Reference from, const TypeInfo& type);
-  uintptr_t AllocateSlow(const TypeInfo& type, size_t bytes);
-  bool FailsByOrder();
-  void NoteRetained(copyspace::Reference object, const TypeInfo& type);
   void MarkInPlace(copyspace::Reference object);
 
   // Queues an object that has references. `original` is its dead from-space original, 0 if none.
@@ -118,6 +133,8 @@ class Tracer {
   // Moves the older half of the stack, which holds the larger subgraphs, to the deque.
   bool SpillStack();
   void ServeOthers();
+  // Leaves the window, the stack and the overflow list to others.
+  void GiveAway();
 
   Trace& trace_;
   Spaces& spaces_;
@@ -125,15 +142,15 @@ class Tracer {
   const int index_;
   const size_t stack_capacity_;
 
-  copyspace::BumpAllocator allocator_;
+  Evacuator evacuator_;
   std::array<Grey, kWindow> window_;
   size_t window_begin_ = 0;
   size_t window_size_ = 0;
   size_t stack_size_ = 0;
-  copyspace::Reference overflow_ = 0;  // the newest original on the list; linked by payload word 0
+  GreyChain overflow_;
   uint32_t scans_until_share_ = kShareInterval;
   int64_t scans_alone_ = 0;
-  TraceCounts counts_;
+  int64_t overflows_ = 0;
   std::unique_ptr<Grey[]> stack_;
   background::ChaseLevDeque deque_;
   // By sender; none if there is but one worker.

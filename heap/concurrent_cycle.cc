@@ -1,0 +1,120 @@
+#include "heap/concurrent_cycle.h"
+
+#include <algorithm>
+
+#include "heap/mutator.h"
+#include "heap/mutator_forwarder.h"
+#include "platform/clock.h"
+
+namespace ebb::internal {
+
+namespace {
+
+// A pause that tells how long it was, from the request to its end.
+class TimedPause {
+ public:
+  TimedPause(Safepoints& safepoints, ConcurrentCycle::NotePause note)
+      : pause_(safepoints, /*self=*/nullptr), note_(note) {}
+  ~TimedPause() { note_(platform::MonotonicNanos() - pause_.requested_at()); }
+  TimedPause(const TimedPause&) = delete;
+  TimedPause& operator=(const TimedPause&) = delete;
+
+  const Safepoints::Pause& operator*() const { return pause_; }
+  const Safepoints::Pause* operator->() const { return &pause_; }
+
+ private:
+  const Safepoints::Pause pause_;
+  const ConcurrentCycle::NotePause note_;
+};
+
+}  // namespace
+
+absl::StatusOr<CycleResult> ConcurrentCycle::Run(int64_t expected_live,
+                                                 NotePause note_pause) {
+  CycleResult result;
+  // Pause: what was active becomes from-space, and every load barrier is armed.
+  if (absl::Status status = Flip(expected_live, note_pause, result); !status.ok()) return status;
+  // Roots: those of running mutators are forwarded by themselves.
+  ForwardRoots();
+  // Every object that a root leads to is copied or marked, and scanned.
+  TraceToTheEnd();
+  if (MustFinishInPause()) {
+    // Something went wrong on the way: no memory for a copy, or no room for a grey object.
+    FinishInPause(note_pause);
+  } else {
+    // No from-space reference is left: barriers are disarmed, and what is not marked is garbage.
+    FinishBesideMutators();
+  }
+  result.trace = trace_.Finish();
+  result.live_bytes = spaces_.object_bytes().count();
+  parts_.DebitTables();
+  CheckAndSpoil(note_pause);
+  return result;
+}
+
+absl::Status ConcurrentCycle::Flip(int64_t expected_live, NotePause note_pause,
+                                   CycleResult& result) {
+  const TimedPause pause(safepoints_, note_pause);
+  if (absl::Status status = parts_.AllowAccessToReserve(pause->stopped()); !status.ok()) {
+    return status;
+  }
+  if (parts_.stress_.verify) parts_.VerifyOrStop(*pause, "before a cycle");
+  parts_.CloseAllocators(pause->mutators());
+  result.bytes_before = spaces_.object_bytes().count();
+  const int64_t in_copies = spaces_.copy().allocated_bytes().count();
+  parts_.Flip(pause->stopped());
+  // A cycle that finds no memory is worse than mutators that wait for it. Evacuation needs somewhat
+  // more than what lives, for what it wastes at regions' ends; half of what is there is a guess.
+  const int64_t live = expected_live == 0 ? in_copies / 2 : std::min(expected_live, in_copies);
+  spaces_.copy().KeepForEvacuation(platform::Bytes(live + live / 16), pause->stopped());
+  trace_.BeginBesideMutators();
+  safepoints_.ArmBarriers(*pause);
+  return absl::OkStatus();
+}
+
+void ConcurrentCycle::ForwardRoots() {
+  const auto forward = [this](std::atomic<uintptr_t>& slot) { trace_.ForwardRoot(slot); };
+  safepoints_.ForwardRootsOfBlocked(forward);
+  parts_.roots_.ForwardBesideMutators(forward);
+}
+
+// inv.trace-ends: when a handshake finds that no mutator has found anything grey since the one
+// before, and nothing was grey anywhere else when it began, nothing will ever be grey again.
+void ConcurrentCycle::TraceToTheEnd() {
+  do {
+    trace_.Drain();
+  } while (!trace_.idle() || !safepoints_.Handshake());
+}
+
+bool ConcurrentCycle::MustFinishInPause() const {
+  return trace_.must_rescan() || !spaces_.copy().CanFinishConcurrently();
+}
+
+void ConcurrentCycle::FinishInPause(NotePause note_pause) {
+  {
+    const TimedPause pause(safepoints_, note_pause);
+    trace_.DrainInPause();
+    parts_.MakeRetainedRegionsParsable();
+    parts_.Sweep(pause->stopped());
+  }
+  safepoints_.DisarmBarriers();
+}
+
+void ConcurrentCycle::FinishBesideMutators() {
+  // First, because a barrier that is armed marks what it meets.
+  safepoints_.DisarmBarriers();
+  spaces_.copy().FinishCycleConcurrently();
+  spaces_.pinned().Sweep();
+  spaces_.large().Sweep();
+}
+
+// Under stress only, and therefore in a pause of its own.
+void ConcurrentCycle::CheckAndSpoil(NotePause note_pause) {
+  const StressOptions& stress = parts_.stress_;
+  if (!stress.verify && !stress.poison && !stress.protect_from_space) return;
+  const TimedPause pause(safepoints_, note_pause);
+  if (stress.verify) parts_.VerifyOrStop(*pause, "after a cycle");
+  parts_.SpoilFromSpace(pause->stopped());
+}
+
+}  // namespace ebb::internal

@@ -1,0 +1,50 @@
+// ConcurrentCycle: one collection beside the program. Only its flip is a pause. Run by the heap's
+// collector thread (heap/collector_thread.h). Design: docs/design/concurrent.md
+
+#ifndef EBB_HEAP_CONCURRENT_CYCLE_H_
+#define EBB_HEAP_CONCURRENT_CYCLE_H_
+
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "heap/cycle.h"
+#include "heap/root_table.h"
+#include "heap/safepoints.h"
+#include "heap/spaces.h"
+
+namespace ebb::internal {
+
+// Used by the thread whose turn it is to run a cycle.
+class ConcurrentCycle {
+ public:
+  // Called with the length of each pause, in nanoseconds.
+  using NotePause = absl::FunctionRef<void(int64_t nanos)>;
+
+  // `parts` is the heap's other cycle: they share the trace and the phases that need a pause.
+  ConcurrentCycle(Cycle& parts, Safepoints& safepoints)
+      : parts_(parts), safepoints_(safepoints), spaces_(parts.spaces_), trace_(parts.trace_) {}
+
+  // The phases, in order. Errors as of Cycle::Run; then nothing has been done.
+  // `expected_live`: bytes to be evacuated, by the last cycle's measure; 0: unknown.
+  absl::StatusOr<CycleResult> Run(int64_t expected_live, NotePause note_pause);
+
+ private:
+  absl::Status Flip(int64_t expected_live, NotePause note_pause, CycleResult& result);
+  void ForwardRoots();
+  void TraceToTheEnd();
+  bool MustFinishInPause() const;
+  void FinishInPause(NotePause note_pause);
+  void FinishBesideMutators();
+  void CheckAndSpoil(NotePause note_pause);
+
+  Cycle& parts_;
+  Safepoints& safepoints_;
+  Spaces& spaces_;
+  Trace& trace_;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_CONCURRENT_CYCLE_H_

@@ -1,0 +1,20 @@
+#include "heap/evacuator.h"
+
+#include "heap/align.h"
+
+namespace ebb::internal {
+
+uintptr_t Evacuator::AllocateSlow(const TypeInfo& type, size_t bytes) {
+  if (failures_.Next()) return 0;
+  for (;;) {
+    if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {
+      return header;
+    }
+    if (!allocator_.Refill(space_, copyspace::AcquirePurpose::kEvacuation,
+                           bytes + AlignmentPadding(type.align16))) {
+      return 0;
+    }
+  }
+}
+
+}  // namespace ebb::internal

@@ -1,0 +1,51 @@
+#include "heap/mutator_forwarder.h"
+
+#include "copyspace/forwarding_word.h"
+
+namespace ebb::internal {
+
+using copyspace::Reference;
+
+Reference MutatorForwarder::Forward(Reference reference) {
+  copyspace::CopySpace& copy = spaces_.copy();
+  if (copy.Contains(reference)) {
+    if (!copy.InFromSpace(reference)) return reference;
+    return evacuator_.EvacuateShared(
+        reference, [this](Reference object, const TypeInfo& type, Reference original) {
+          NoteGrey(object, type, original);
+        });
+  }
+  if (spaces_.TryMarkInPlace(reference)) {
+    const uintptr_t bits = copyspace::ForwardingWord::Of(reference).TypeBits();
+    NoteGrey(reference, *reinterpret_cast<const TypeInfo*>(bits), /*original=*/0);
+  }
+  return reference;
+}
+
+uintptr_t MutatorForwarder::ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) {
+  const Reference to = Forward(bits);
+  if (to != bits) {
+    // Release: publishes the copy to who loads it from here. A failure means that another thread has
+    // healed the slot, or stored something newer: this load then came before that store.
+    uintptr_t expected = bits;
+    slot.compare_exchange_strong(expected, to, std::memory_order_release,
+                                 std::memory_order_relaxed);
+  }
+  return to;
+}
+
+void MutatorForwarder::NoteGrey(Reference object, const TypeInfo& type, Reference original) {
+  if (!type.has_references()) return;
+  found_grey_ = true;
+  if (original == 0) {
+    shared_.AddInPlace(object);
+    return;
+  }
+  greys_.Push(original);
+  if (++waiting_ >= kMostWaiting) {
+    waiting_ = 0;
+    HandOver();
+  }
+}
+
+}  // namespace ebb::internal

@@ -1,0 +1,57 @@
+// MutatorForwarder: a mutator's part in a concurrent cycle: it forwards what its load barrier meets,
+// and its own roots, and hands over what turned grey by that. Design: docs/design/concurrent.md
+
+#ifndef EBB_HEAP_MUTATOR_FORWARDER_H_
+#define EBB_HEAP_MUTATOR_FORWARDER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "copyspace/geometry.h"
+#include "heap/evacuator.h"
+#include "heap/shared_greys.h"
+#include "heap/spaces.h"
+
+namespace ebb::internal {
+
+// For its mutator's thread; or for the thread that has stopped it.
+class MutatorForwarder {
+ public:
+  MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationFailures& failures)
+      : spaces_(spaces), shared_(shared), evacuator_(spaces.copy(), failures) {}
+  MutatorForwarder(const MutatorForwarder&) = delete;
+  MutatorForwarder& operator=(const MutatorForwarder&) = delete;
+
+  // The to-space reference of the object, which is evacuated or marked if it has not been.
+  copyspace::Reference Forward(copyspace::Reference reference);
+  // As LoadBarrier::ForwardLoaded, for a reference into this heap.
+  uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits);
+
+  // Leaves what is grey to the workers.
+  void HandOver() { shared_.Add(std::exchange(greys_, GreyChain())); }
+  // Before the mutator takes a worker's objects to scan them: as if it had found them grey itself.
+  void NoteAssist() { found_grey_ = true; }
+  // Whether anything has turned grey by this mutator's doing since the last call.
+  bool TakeFoundGrey() { return std::exchange(found_grey_, false); }
+
+  // Between cycles: gives the evacuator's region back and hands over the counts.
+  EvacuationCounts Finish() { return evacuator_.Finish(); }
+
+ private:
+  // Copies that may wait to be handed over.
+  static constexpr int kMostWaiting = 64;
+
+  void NoteGrey(copyspace::Reference object, const TypeInfo& type, copyspace::Reference original);
+
+  Spaces& spaces_;
+  SharedGreys& shared_;
+  Evacuator evacuator_;
+  GreyChain greys_;
+  int waiting_ = 0;
+  bool found_grey_ = false;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_MUTATOR_FORWARDER_H_
