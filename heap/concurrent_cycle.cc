@@ -91,17 +91,17 @@ bool ConcurrentCycle::MustFinishInPause() const {
 }
 
 void ConcurrentCycle::FinishInPause(NotePause note_pause) {
-  {
-    const TimedPause pause(safepoints_, note_pause);
-    trace_.DrainInPause();
-    parts_.MakeRetainedRegionsParsable();
-    parts_.Sweep(pause->stopped());
-  }
-  safepoints_.DisarmBarriers();
+  const TimedPause pause(safepoints_, note_pause);
+  trace_.DrainInPause();
+  // Before the sweep, because a barrier that is armed marks what it meets.
+  safepoints_.DisarmBarriers(*pause);
+  parts_.CloseAllocators(pause->mutators());
+  parts_.MakeRetainedRegionsParsable();
+  parts_.Sweep(pause->stopped());
 }
 
 void ConcurrentCycle::FinishBesideMutators() {
-  // First, because a barrier that is armed marks what it meets.
+  // First: see FinishInPause.
   safepoints_.DisarmBarriers();
   spaces_.copy().FinishCycleConcurrently();
   spaces_.pinned().Sweep();

@@ -188,6 +188,12 @@ void Safepoints::DisarmBarriers() {
   Handshake();
 }
 
+// Each mutator learns of it before it runs on: see Resume.
+void Safepoints::DisarmBarriers(const Pause&) {
+  absl::MutexLock lock(&mu_);
+  armed_ = false;
+}
+
 void Safepoints::ArmBarriers(const Pause&) {
   absl::MutexLock lock(&mu_);
   armed_ = true;

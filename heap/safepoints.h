@@ -75,8 +75,9 @@ class Safepoints {
   // Every mutator hands over what it has found grey, and says whether it has found anything since its
   // last handshake. Waits for all. True if none has.
   bool Handshake() ABSL_LOCKS_EXCLUDED(mu_);
-  // Disarms the barriers by a handshake.
+  // Disarms the barriers: by a handshake; in a pause.
   void DisarmBarriers() ABSL_LOCKS_EXCLUDED(mu_);
+  void DisarmBarriers(const Pause& pause) ABSL_LOCKS_EXCLUDED(mu_);
 
   // All mutators are stopped while one of these lives. One at a time: a second one waits, its
   // mutator counting as stopped.

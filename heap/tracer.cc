@@ -325,18 +325,14 @@ void Tracer::GiveAway() {
   for (; window_size_ > 0; --window_size_) {
     const Grey grey = window_[window_begin_];
     window_begin_ = (window_begin_ + 1) % kWindow;
-    if (stack_size_ < stack_capacity_) {
-      stack_[stack_size_++] = grey;
+    if (stack_size_ == stack_capacity_ && !SpillStack()) {
+      Scan<Mode::kShared>(grey);  // nobody else can be told of it
     } else {
-      PushSlow(grey, /*original=*/0);
+      stack_[stack_size_++] = grey;
     }
   }
-  while (stack_size_ > 0 && SpillStack()) {
-  }
-  if (stack_size_ > 0) {
-    stack_size_ = 0;
-    ++overflows_;
-    trace_.rescan_.store(true, std::memory_order_relaxed);  // see rescan_
+  while (stack_size_ > 0) {
+    if (!SpillStack()) Scan<Mode::kShared>(stack_[--stack_size_]);
   }
   trace_.greys_.Add(std::exchange(overflow_, GreyChain()));
 }
