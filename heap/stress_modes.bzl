@@ -20,19 +20,25 @@ _MODES = {
 }
 
 def heap_test(name, deps = [], **kwargs):
-    srcs = [name + ".cc"]
-    all_deps = deps + [
-        ":ebb",
-        ":heap_for_test",
-        "@com_google_googletest//:gtest_main",
-    ]
-    native.cc_test(name = name, srcs = srcs, copts = COPTS, deps = all_deps, **kwargs)
+    # Compiled once, linked for each mode.
+    cases = name + "_cases"
+    native.cc_library(
+        name = cases,
+        testonly = True,
+        srcs = [name + ".cc"],
+        copts = COPTS,
+        alwayslink = True,
+        deps = deps + [
+            ":ebb",
+            ":heap_for_test",
+            "@com_google_googletest//:gtest_main",
+        ],
+    )
+    native.cc_test(name = name, deps = [":" + cases], **kwargs)
     for mode, options in _MODES.items():
         native.cc_test(
             name = name + "_" + mode,
-            srcs = srcs,
-            copts = COPTS,
-            deps = all_deps,
+            deps = [":" + cases],
             env = {"EBB_OPTIONS": options},
             **kwargs
         )
