@@ -63,16 +63,22 @@ TEST(RequestTest, APeerWithoutAHeapSizeRunsOnceForAllHeaps) {
 TEST(RequestTest, LiveSizesAreThoseOfTheWorkloadOrAsAskedFor) {
   EXPECT_THAT(PlanOf("W7"),
               ElementsAre("W7 ebb/parallel threads=1 heap=3x live=64m",
+                          "W7 ebb/concurrent threads=1 heap=3x live=64m",
                           "W7 mimalloc threads=1 live=64m",
                           "W7 ebb/parallel threads=1 heap=3x live=256m",
+                          "W7 ebb/concurrent threads=1 heap=3x live=256m",
                           "W7 mimalloc threads=1 live=256m",
                           "W7 ebb/parallel threads=1 heap=3x live=1g",
+                          "W7 ebb/concurrent threads=1 heap=3x live=1g",
                           "W7 mimalloc threads=1 live=1g",
                           "W7 ebb/parallel threads=1 heap=3x live=4g",
+                          "W7 ebb/concurrent threads=1 heap=3x live=4g",
                           "W7 mimalloc threads=1 live=4g"));
   EXPECT_THAT(PlanOf("W7 --live 2g,1536m --peers none"),
               ElementsAre("W7 ebb/parallel threads=1 heap=3x live=2g",
-                          "W7 ebb/parallel threads=1 heap=3x live=1536m"));
+                          "W7 ebb/concurrent threads=1 heap=3x live=2g",
+                          "W7 ebb/parallel threads=1 heap=3x live=1536m",
+                          "W7 ebb/concurrent threads=1 heap=3x live=1536m"));
 }
 
 TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {

@@ -3,7 +3,6 @@
 #include "copyspace/copy_space.h"
 
 #include <algorithm>
-
 #include <bit>
 #include <memory>
 #include <numeric>
@@ -21,9 +20,9 @@ absl::Status CheckOptions(const CopySpace::Options& options) {
   const AddressRange range = options.range;
   if (range.begin == 0 || range.begin % kSlabSize.size() != 0 || range.size < kSlabSize ||
       range.size % kSlabSize != Bytes(0)) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "the address range %v of a copy space must consist of whole slabs of %v", range,
-        kSlabSize));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the address range %v of a copy space must consist of whole slabs of %v",
+                        range, kSlabSize));
   }
   if (options.fixed &&
       (!std::has_single_bit(range.size.size()) || range.begin % range.size.size() != 0)) {
@@ -98,6 +97,10 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     absl::MutexLock lock(&lock_);
     block = AcquireLocked(purpose, at_least);
     if (block == nullptr) return nullptr;
+    if (purpose == AcquirePurpose::kEvacuation && regions_kept_ > 0 &&
+        block->used(active_region()) == 0) {
+      --regions_kept_;
+    }
     block->set_list(BlockList::kOpen);
     block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
@@ -231,7 +234,8 @@ void CopySpace::ReturnBlock(Block* block, uint32_t used) {
 
 int64_t CopySpace::FreeRegions() const {
   int64_t blocks = empty_.size() + flipped_ + page_out_.in_core();
-  blocks += std::max<int64_t>((ledger_.limit() - ledger_.used() - options_.overdraft) / kBlockSize, 0);
+  blocks +=
+      std::max<int64_t>((ledger_.limit() - ledger_.used() - options_.overdraft) / kBlockSize, 0);
   return blocks;
 }
 

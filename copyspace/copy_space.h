@@ -144,8 +144,9 @@ class CopySpace {
   // a cycle, one look at each block's header.
 
   // A block whose active region has room for `at_least`: partly full, else (during a cycle)
-  // flipped, else empty, else paged out (youngest age first), else fresh. Null if there is none, or
-  // no debit for it. May wait for a batch of pages being given back, or commit a slab.
+  // flipped, else empty, else paged out (youngest age first), else fresh. Null if there is none, no
+  // debit for it, or (for mutators) none but what is kept for evacuation. May wait for a batch of
+  // pages being given back, or commit a slab.
   Block* AcquireBlock(AcquirePurpose purpose, Bytes at_least) ABSL_LOCKS_EXCLUDED(lock_);
   // `used` bytes of the active region now hold objects.
   void ReturnBlock(Block* block, uint32_t used) ABSL_LOCKS_EXCLUDED(lock_);

@@ -19,7 +19,8 @@ namespace ebb::internal {
 // others learn who that is.
 //
 // A table apart from the block headers, so that it stays in the processor's cache: a KiB for each
-// 64 MiB of address space. Relaxed throughout: who owns a block publishes nothing about its objects.
+// 64 MiB of address space. Relaxed throughout: who owns a block publishes nothing about its
+// objects.
 class BlockOwners {
  public:
   // `space`: of the whole copy space.

@@ -11,8 +11,7 @@ absl::StatusOr<std::unique_ptr<CollectorThread>> CollectorThread::Create(
     absl::AnyInvocable<void()> cycle_ended) {
   auto collector =
       absl::WrapUnique(new CollectorThread(std::move(run_cycle), std::move(cycle_ended)));
-  auto thread =
-      system.StartThread("ebb-collector", [raw = collector.get()] { raw->Loop(); });
+  auto thread = system.StartThread("ebb-collector", [raw = collector.get()] { raw->Loop(); });
   if (!thread.ok()) return thread.status();
   collector->thread_ = *std::move(thread);
   return collector;

@@ -20,8 +20,8 @@ namespace ebb::internal {
 // Thread-safe. Sleeps while nobody wants a cycle.
 class CollectorThread {
  public:
-  // `run_cycle` is called on the thread, and `cycle_ended` after it, when Request has an effect again.
-  // The system's error if the thread cannot be started.
+  // `run_cycle` is called on the thread, and `cycle_ended` after it, when Request has an effect
+  // again. The system's error if the thread cannot be started.
   static absl::StatusOr<std::unique_ptr<CollectorThread>> Create(
       platform::System& system, absl::AnyInvocable<void()> run_cycle,
       absl::AnyInvocable<void()> cycle_ended = [] {});
@@ -32,8 +32,8 @@ class CollectorThread {
 
   // A cycle will begin, unless one is running or wanted.
   void Request() ABSL_LOCKS_EXCLUDED(mu_);
-  // Requests a cycle and waits for the end of one that began after this call: several callers at once
-  // share it. The caller runs in no heap meanwhile.
+  // Requests a cycle and waits for the end of one that began after this call: several callers at
+  // once share it. The caller runs in no heap meanwhile.
   void RunOne() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -1,9 +1,9 @@
 #include "heap/concurrent_cycle.h"
 
 #include <algorithm>
+#include <atomic>
 
-#include "heap/mutator.h"
-#include "heap/mutator_forwarder.h"
+#include "heap/root_table.h"
 #include "platform/clock.h"
 
 namespace ebb::internal {
@@ -29,8 +29,7 @@ class TimedPause {
 
 }  // namespace
 
-absl::StatusOr<CycleResult> ConcurrentCycle::Run(int64_t expected_live,
-                                                 NotePause note_pause) {
+absl::StatusOr<CycleResult> ConcurrentCycle::Run(int64_t expected_live, NotePause note_pause) {
   CycleResult result;
   // Pause: what was active becomes from-space, and every load barrier is armed.
   if (absl::Status status = Flip(expected_live, note_pause, result); !status.ok()) return status;

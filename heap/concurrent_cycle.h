@@ -10,7 +10,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/cycle.h"
-#include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
 

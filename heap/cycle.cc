@@ -1,5 +1,6 @@
 #include "heap/cycle.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/log/check.h"
@@ -14,6 +15,18 @@ using copyspace::ForwardingWord;
 using copyspace::MutatorsStopped;
 using copyspace::Reference;
 
+namespace {
+
+// Mutators that may assist at a time. A small heap has no memory for their worklists to spare.
+int Assistants(const Options& options) {
+  constexpr int64_t kHeapBytesPerAssistant = int64_t{4} << 20;
+  if (options.collector != Collector::kConcurrent) return 0;
+  const int64_t useful = options.max_bytes / kHeapBytesPerAssistant;
+  return static_cast<int>(std::min<int64_t>(useful, options.workers));
+}
+
+}  // namespace
+
 Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
@@ -21,7 +34,7 @@ Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, con
       trace_(spaces, pool,
              {.workers = options.workers,
               .concurrent_workers = options.concurrent_workers,
-              .assistants = options.collector == Collector::kConcurrent ? options.workers : 0,
+              .assistants = Assistants(options),
               .fail_evacuation = options.stress.fail_evacuation,
               .worklist_capacity = options.stress.worklist_capacity}) {
   DebitTables();
@@ -140,8 +153,11 @@ void Cycle::VerifyOrStop(const Safepoints::Pause& pause, const char* when) {
 
 void Cycle::DebitTables() {
   const platform::Bytes now = trace_.memory();
-  spaces_.ledger().ForceDebit(now);
-  spaces_.ledger().Credit(debited_);
+  if (now > debited_) {
+    spaces_.ledger().ForceDebit(now - debited_);
+  } else {
+    spaces_.ledger().Credit(debited_ - now);
+  }
   debited_ = now;
 }
 

@@ -67,7 +67,8 @@ class Evacuator {
   template <typename Grey>
   copyspace::Reference EvacuateShared(copyspace::Reference from, Grey&& grey);
 
-  // Closes the allocator, in a pause or on the evacuator's own thread, and hands over the counts.
+  // Closes the allocator and hands over the counts. On the evacuator's own thread, in a pause, or
+  // under the lock of Safepoints while that thread is blocked.
   EvacuationCounts Finish() {
     allocator_.Close(space_);
     return std::exchange(counts_, EvacuationCounts());

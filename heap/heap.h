@@ -26,7 +26,7 @@ struct HeapStats {
   Histogram pause_ns;              // from the request for a pause to its end
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
   Histogram stall_ns;              // waits of allocating threads for a concurrent cycle to make room
-  int64_t collect_ns = 0;          // spent in cycles, with mutators stopped
+  int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
 
   int64_t max_bytes = 0;
   int64_t heap_bytes = 0;          // in use now: both halves of blocks, large, pinned, tables

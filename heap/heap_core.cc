@@ -99,8 +99,8 @@ void HeapCore::StartBackground() {
 // Without a collector thread, the threads that allocate run the cycles, in pauses.
 void HeapCore::StartCollector() {
   concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_);
-  auto collector = CollectorThread::Create(
-      system_, [this] { RunConcurrentCycle(); }, [this] { NoteRoom(); });
+  auto collector =
+      CollectorThread::Create(system_, [this] { RunConcurrentCycle(); }, [this] { NoteRoom(); });
   if (!collector.ok()) {
     LOG(WARNING) << "no concurrent cycles: " << collector.status();
     return;
@@ -158,15 +158,14 @@ void HeapCore::AfterRefill(Mutator& mutator) {
   }
 }
 
-// The share of its work that a cycle has done should be no less than the share of mutators' room that
-// is gone.
+// The share of its work that a cycle has done should be no less than the share of mutators' room
+// that is gone.
 int64_t HeapCore::Behind(const copyspace::CopySpace::Room& room) const {
   const int64_t kept = room.for_evacuation.count();
-  const auto room_at_flip =
-      static_cast<double>(room_at_flip_.load(std::memory_order_relaxed));
-  const auto kept_at_flip =
-      static_cast<double>(kept_at_flip_.load(std::memory_order_relaxed));
-  if (kept == 0 || room_at_flip == 0 || kept_at_flip == 0) return 0;  // no cycle runs, or all is done
+  const auto room_at_flip = static_cast<double>(room_at_flip_.load(std::memory_order_relaxed));
+  const auto kept_at_flip = static_cast<double>(kept_at_flip_.load(std::memory_order_relaxed));
+  if (kept == 0 || room_at_flip == 0 || kept_at_flip == 0)
+    return 0;  // no cycle runs, or all is done
   const double gone = 1 - static_cast<double>(room.for_mutators.count()) / room_at_flip;
   const double done = 1 - static_cast<double>(kept) / kept_at_flip;
   return static_cast<int64_t>((gone - done) * kept_at_flip);
@@ -182,17 +181,16 @@ int64_t HeapCore::room_noted() const {
   return room_noted_;
 }
 
-// Whether the request has an effect or a cycle is under way: there is a NoteRoom to come, since that of
-// a cycle's end comes when the next can be requested.
+// Whether the request has an effect or a cycle is under way: there is a NoteRoom to come, since
+// that of a cycle's end comes when the next can be requested.
 void HeapCore::AwaitRoom(int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
   Mutator::ParkThread(/*except=*/nullptr);
   collector_->Request();
   {
     absl::MutexLock lock(&room_mu_);
-    const auto noted = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(room_mu_) {
-      return room_noted_ != seen;
-    };
+    const auto noted = [this, seen]()
+                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(room_mu_) { return room_noted_ != seen; };
     room_mu_.Await(absl::Condition(&noted));
   }
   Mutator::UnparkThread();

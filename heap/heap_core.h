@@ -76,7 +76,8 @@ class HeapCore {
   absl::Status RunCycle(const Safepoints::Pause& pause);
   // By the collector thread.
   void RunConcurrentCycle();
-  // A cycle of the collector thread's that began after this call. The thread runs in no heap meanwhile.
+  // A cycle of the collector thread's that began after this call. The thread runs in no heap
+  // meanwhile.
   absl::Status AwaitConcurrentCycle();
   // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
   void NoteRoom();
@@ -102,10 +103,10 @@ class HeapCore {
   std::unique_ptr<Cycle> cycle_;
   std::unique_ptr<ConcurrentCycle> concurrent_cycle_;
 
-  // Cycles run. Written in a pause, read by anybody. Relaxed: a count that publishes nothing;
-  // what a cycle did is published by the end of its pause.
+  // Cycles run. Written by the thread whose turn it is, read by anybody. Relaxed: a count that
+  // publishes nothing; what a cycle did is published by its pauses, handshakes and locks.
   std::atomic<int64_t> cycles_ = 0;
-  std::atomic<int64_t> exhaustions_ = 0;  // relaxed likewise
+  std::atomic<int64_t> exhaustions_ = 0;        // relaxed likewise
   std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
 
   absl::Mutex turn_;  // see Turn

@@ -171,7 +171,8 @@ void LargeSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
   absl::MutexLock lock(&mu_);
   for (const auto& [begin, size] : objects_) {
     const Reference object = ObjectAt(begin);
-    // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its setter.
+    // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its
+    // setter.
     if (HeaderOf(object).marked_in.load(std::memory_order_relaxed) == cycle_) visit(object);
   }
 }

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/btree_map.h"
@@ -22,8 +21,9 @@
 
 namespace ebb::internal {
 
-// Thread-safe. Each object begins on a page of its own: a LargeHeader, the header word, the payload.
-// Address space is handed out best fit: an allocation is linear in the number of free ranges.
+// Thread-safe. Each object begins on a page of its own: a LargeHeader, the header word, the
+// payload. Address space is handed out best fit: an allocation is linear in the number of free
+// ranges.
 class LargeSpace {
  public:
   static constexpr platform::Bytes kPage = platform::KiB(4);
@@ -48,8 +48,8 @@ class LargeSpace {
 
   // Begins a cycle: nothing is marked.
   void ClearMarks(const copyspace::MutatorsStopped&);
-  // Ends it: what is not marked is garbage. Nobody marks any more, but others may allocate meanwhile.
-  // O(objects); the lock is taken for some objects at a time.
+  // Ends it: what is not marked is garbage. Nobody marks any more, but others may allocate
+  // meanwhile. O(objects); the lock is taken for some objects at a time.
   void Sweep() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives the pages of what was swept back, credits the ledger and makes the addresses available.
   // No lock is held while the kernel works. On an error the memory stays accounted for, and the

@@ -1,5 +1,6 @@
 // The load barrier: what a mutator's load of a reference does while a concurrent cycle forwards.
-// Field, Persistent and reference arrays load through it. Design: docs/design/safepoints.md#fields
+// Field, Persistent and reference arrays load through it. Design:
+// docs/design/concurrent.md#the-load-barrier
 
 #ifndef EBB_HEAP_LOAD_BARRIER_H_
 #define EBB_HEAP_LOAD_BARRIER_H_
@@ -9,8 +10,8 @@
 
 namespace ebb::internal {
 
-// What forwards for a thread, while its barrier is armed: its mutators, whichever heap the reference
-// is of.
+// What forwards for a thread, while its barrier is armed: its mutators, whichever heap the
+// reference is of.
 class LoadBarrier {
  public:
   // `bits` was loaded from `slot` and may lead into from-space. The reference to use in its place;
@@ -32,7 +33,8 @@ class LoadBarrier {
 // payload is the body of the object.
 inline uintptr_t LoadReference(std::atomic<uintptr_t>& slot) {
   const uintptr_t bits = slot.load(std::memory_order_acquire);
-  if (armed_load_barrier != nullptr) [[unlikely]] return ForwardLoaded(slot, bits);
+  if (armed_load_barrier != nullptr) [[unlikely]]
+    return ForwardLoaded(slot, bits);
   return bits;
 }
 

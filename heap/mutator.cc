@@ -257,7 +257,7 @@ void Mutator::CloseAllocator() {
 
 void Mutator::ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>&)> visit) {
   for (internal::LocalBase* local = locals_; local != nullptr; local = local->previous()) {
-    // A Local's word is an ordinary one, its thread's alone but for pauses.
+    // A Local's word is an ordinary one, its thread's alone unless that is stopped or blocked.
     if (local->bits() != 0) visit(reinterpret_cast<std::atomic<uintptr_t>&>(local->bits()));
   }
 }

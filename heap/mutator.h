@@ -32,7 +32,6 @@ class Heap;
 class Safepoints;
 
 namespace internal {
-class ConcurrentCycle;
 class Cycle;
 class HeapCore;
 class MutatorForwarder;
@@ -111,8 +110,9 @@ class Mutator {
 
   // A new T, made as T{args...}; each allocation is a safepoint. Arguments that are Refs or Fields
   // are rooted meanwhile. T's constructor must not allocate from any heap, nor pass any other
-  // safepoint (checked in debug builds). Throws HeapExhausted when there is no memory even after a cycle and after
-  // Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint scope or when suspended.
+  // safepoint (checked in debug builds). Throws HeapExhausted when there is no memory even after a
+  // cycle and after Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint scope or when
+  // suspended.
   template <typename T, typename... Args>
   Ref<T> New(Args&&... args) {
     constexpr size_t kBytes = kTypeInfo<T>.object_bytes;
@@ -196,7 +196,6 @@ class Mutator {
   friend class Heap;
   friend class NoSafepoint;
   friend class Safepoints;
-  friend class internal::ConcurrentCycle;
   friend class internal::Cycle;
   friend class internal::HeapCore;
   friend class internal::Stamp;
@@ -329,12 +328,14 @@ class Mutator {
   void ForwardOwedRoots();
   static void UpdateLoadBarrier();
   // By its thread, or under the lock of Safepoints for a blocked one: whether it has found anything
-  // grey since the last handshake. Between cycles, gives up what only a cycle needs.
+  // grey since the last handshake. Once its barrier is disarmed, gives up what only a cycle
+  // needs.
   bool AcknowledgeHandshake();
   // Before its thread acknowledges, or blocks.
   void HandOverGreys();
 
-  // For the collector, while this thread is stopped.
+  // For the collector, while this thread is stopped (ForEachLocal: or blocked); and its own as it
+  // detaches.
   void CloseAllocator();
   void ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit);
 

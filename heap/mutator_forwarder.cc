@@ -25,8 +25,8 @@ Reference MutatorForwarder::Forward(Reference reference) {
 uintptr_t MutatorForwarder::ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) {
   const Reference to = Forward(bits);
   if (to != bits) {
-    // Release: publishes the copy to who loads it from here. A failure means that another thread has
-    // healed the slot, or stored something newer: this load then came before that store.
+    // Release: publishes the copy to who loads it from here. A failure means that another thread
+    // has healed the slot, or stored something newer: this load then came before that store.
     uintptr_t expected = bits;
     slot.compare_exchange_strong(expected, to, std::memory_order_release,
                                  std::memory_order_relaxed);
@@ -42,10 +42,7 @@ void MutatorForwarder::NoteGrey(Reference object, const TypeInfo& type, Referenc
     return;
   }
   greys_.Push(original);
-  if (++waiting_ >= kMostWaiting) {
-    waiting_ = 0;
-    HandOver();
-  }
+  if (++waiting_ >= kMostWaiting) HandOver();
 }
 
 }  // namespace ebb::internal

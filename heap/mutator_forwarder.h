@@ -1,5 +1,6 @@
-// MutatorForwarder: a mutator's part in a concurrent cycle: it forwards what its load barrier meets,
-// and its own roots, and hands over what turned grey by that. Design: docs/design/concurrent.md
+// MutatorForwarder: a mutator's part in a concurrent cycle: it forwards what its load barrier
+// meets, and its own roots, and hands over what turned grey by that. Design:
+// docs/design/concurrent.md
 
 #ifndef EBB_HEAP_MUTATOR_FORWARDER_H_
 #define EBB_HEAP_MUTATOR_FORWARDER_H_
@@ -15,7 +16,8 @@
 
 namespace ebb::internal {
 
-// For its mutator's thread; or for the thread that has stopped it.
+// For its mutator's thread; or, while that is stopped or blocked, for the thread that runs the
+// cycle.
 class MutatorForwarder {
  public:
   MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationFailures& failures)
@@ -29,13 +31,17 @@ class MutatorForwarder {
   uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits);
 
   // Leaves what is grey to the workers.
-  void HandOver() { shared_.Add(std::exchange(greys_, GreyChain())); }
+  void HandOver() {
+    waiting_ = 0;
+    shared_.Add(std::exchange(greys_, GreyChain()));
+  }
   // Before the mutator takes a worker's objects to scan them: as if it had found them grey itself.
   void NoteAssist() { found_grey_ = true; }
   // Whether anything has turned grey by this mutator's doing since the last call.
   bool TakeFoundGrey() { return std::exchange(found_grey_, false); }
 
-  // Between cycles: gives the evacuator's region back and hands over the counts.
+  // When the barrier is disarmed, or allocators are closed: gives the evacuator's region back and
+  // hands over the counts.
   EvacuationCounts Finish() { return evacuator_.Finish(); }
 
  private:

@@ -52,7 +52,7 @@ struct StressOptions {
   bool protect_from_space = false;
   // What a cycle has left behind is overwritten (and poisoned under AddressSanitizer).
   bool poison = false;
-  // Heap::Verify before and after each cycle, inside its pause; a fault stops the program.
+  // Heap::Verify before and after each cycle, inside its pause (after a concurrent one, in another); a fault stops the program.
   bool verify = false;
 };
 
@@ -64,11 +64,11 @@ struct Options {
   // Address space to reserve, a bound for Heap::SetMaxBytes. 0: four times max_bytes.
   int64_t reserve_bytes = 0;
   Collector collector = Collector::kParallel;
-  // Threads that work on a cycle, the one that asked for it included.
+  // Threads that work on a cycle, the one that runs it included.
   // 0: as many as there are processors, at most 8, and at most one for each 4 MiB of max_bytes.
   int workers = 0;
-  // Of these, how many work beside the program in a concurrent cycle.
-  // 0: a quarter of the processors, at least one.
+  // Of these, how many work beside the program in a concurrent cycle; more than `workers`: all.
+  // 0: a quarter of the processors, at least one, at most `workers`.
   int concurrent_workers = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;

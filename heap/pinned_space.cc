@@ -1,11 +1,9 @@
 #include "heap/pinned_space.h"
 
 #include <algorithm>
-#include <limits>
-
-#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -52,8 +50,8 @@ uintptr_t PinnedSpace::TakeSlot(Chunk& chunk) {
     if (bit == 64) continue;
     if (index >= chunk.slot_count) break;
     chunk.allocated[word] |= uint64_t{1} << bit;
-    // Until the chunk has been swept in this cycle. Relaxed: who reads the mark got the reference from
-    // this thread in an ordered way.
+    // Until the chunk has been swept in this cycle. Relaxed: who reads the mark got the reference
+    // from this thread in an ordered way.
     if (chunk.swept_in != cycle_) {
       chunk.marked[word].fetch_or(uint64_t{1} << bit, std::memory_order_relaxed);
     }

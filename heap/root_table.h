@@ -56,8 +56,9 @@ class RootTable {
   static void CheckHasHeap(const RootSlot* slot);
 
   // Visits the address of each slot in use that is not null, beside running mutators: `forward`
-  // replaces a from-space reference by compare-and-swap. When it returns, no slot holds one: not even
-  // one that was made meanwhile as the copy of another. Holds the lock for some slots at a time.
+  // replaces a from-space reference by compare-and-swap. When it returns, no slot holds one: not
+  // even one that was made meanwhile as the copy of another. Holds the lock for some slots at a
+  // time.
   void ForwardBesideMutators(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward)
       ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -91,6 +91,8 @@ std::string Safepoints::LateThreads() const {
   std::string names;
   for (const Mutator* mutator : mutators_) {
     if (mutator->state_ != Mutator::State::kRunning) continue;
+    // Of a handshake, only those that have not acknowledged it. Relaxed: under mu_.
+    if (!requested_.load(std::memory_order_relaxed) && !handshake_due(*mutator)) continue;
     absl::StrAppend(&names, names.empty() ? "" : ", ", mutator->thread_name());
   }
   return names;
@@ -102,9 +104,10 @@ void Safepoints::AwaitMutators(const absl::Condition& condition) {
     const int64_t waited = platform::MonotonicNanos() - request_time_;
     // Without the lock: a log sink may ask the heap something. The request stands meanwhile.
     mu_.Unlock();
-    LOG(WARNING) << "waiting to stop " << late << " for " << absl::Nanoseconds(waited)
-                 << ": a thread that does not allocate calls Mutator::Safepoint() in its loops, and "
-                    "one that waits does so in an ebb::Blocking scope";
+    LOG(WARNING)
+        << "waiting to stop " << late << " for " << absl::Nanoseconds(waited)
+        << ": a thread that does not allocate calls Mutator::Safepoint() in its loops, and "
+           "one that waits does so in an ebb::Blocking scope";
     mu_.Lock();
   }
 }

@@ -22,18 +22,18 @@ class Mutator;
 
 // The protocol. Every change of a mutator's state happens under mu_:
 //
-//   running --Block--> blocked --TryUnblock (not while a pause is wanted or on)--> running
+//   running --Block--> blocked --TryUnblock (not while MayRun says no)--> running
 //   running --it wants a Pause itself--> stopped --its pause ends--> running
 //
 // inv.pause: while a Pause lives, no mutator is running, and none becomes so.
 // A mutator learns of a request without taking the lock: the requester sets requested_, then forces
-// the slow path of the mutator's allocator (a release). The owner restores the allocator's limit (an
-// acquire), and only then looks at requested_: either it sees the request, or the force comes after
-// the restoring and the next allocation or poll is slow again (copyspace/bump_allocator.h).
+// the slow path of the mutator's allocator (a release). The owner restores the allocator's limit
+// (an acquire), and only then looks at requested_: either it sees the request, or the force comes
+// after the restoring and the next allocation or poll is slow again (copyspace/bump_allocator.h).
 //
-// A handshake is learnt of in the same way: round_ is raised, then the slow path is forced. A mutator
-// that runs acknowledges at its next safepoint, or when it blocks or detaches; for one that is blocked
-// the requester does (inv.handshake-once).
+// A handshake is learnt of in the same way: round_ is raised, then the slow path is forced. A
+// mutator that runs acknowledges at its next safepoint, or when it blocks or detaches; for one that
+// is blocked the requester does (inv.handshake-once).
 class Safepoints {
  public:
   class Pause;
@@ -63,7 +63,7 @@ class Safepoints {
   // By the mutator's own thread: it does its part of the handshake.
   void Acknowledge(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The rest is for the one thread that runs a concurrent cycle.
+  // From here to Pause: for the one thread that runs a concurrent cycle.
 
   // In the pause of the flip: every mutator's load barrier is armed from here on, and each owes its
   // roots: it forwards them before it runs on, unless it is blocked.
@@ -72,8 +72,8 @@ class Safepoints {
   // meanwhile. After this no blocked mutator owes roots.
   void ForwardRootsOfBlocked(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> forward)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Every mutator hands over what it has found grey, and says whether it has found anything since its
-  // last handshake. Waits for all. True if none has.
+  // Every mutator hands over what it has found grey, and says whether it has found anything since
+  // its last handshake. Waits for all. True if none has.
   bool Handshake() ABSL_LOCKS_EXCLUDED(mu_);
   // Disarms the barriers: by a handshake; in a pause.
   void DisarmBarriers() ABSL_LOCKS_EXCLUDED(mu_);

@@ -14,9 +14,10 @@
 
 namespace ebb::internal {
 
-// Copies that are not yet scanned, by way of their dead originals: an original's header leads to its
-// copy, and the first word of its payload to the next original. So a chain needs no memory, and has
-// no limit. Only the thread that evacuated an object may link its original: nobody else reads it.
+// Copies that are not yet scanned, by way of their dead originals: an original's header leads to
+// its copy, and the first word of its payload to the next original. So a chain needs no memory, and
+// has no limit. Only the thread that evacuated an object may link its original: nobody else reads
+// it.
 class GreyChain {
  public:
   bool empty() const { return head_ == 0; }
@@ -53,8 +54,8 @@ class GreyChain {
 class SharedGreys {
  public:
   void Add(GreyChain chain) ABSL_LOCKS_EXCLUDED(mu_);
-  // An object that was marked or retained where it is. When there is no room, only overflowed() tells:
-  // all such objects must be scanned again.
+  // An object that was marked or retained where it is. When there is no room, only overflowed()
+  // tells: all such objects must be scanned again.
   void AddInPlace(copyspace::Reference object) ABSL_LOCKS_EXCLUDED(mu_);
 
   // All copies there are.

@@ -27,7 +27,7 @@ Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& option
 Trace::~Trace() = default;
 
 platform::Bytes Trace::memory() const {
-  platform::Bytes sum = owners_.memory();
+  platform::Bytes sum = owners_.memory() + platform::Bytes(int64_t{sizeof(Trace)});
   for (const auto& tracer : tracers_) sum += tracer->memory();
   return sum;
 }
@@ -102,8 +102,9 @@ void Trace::BeginBesideMutators() {
   assistants_welcome_ = true;
 }
 
-// What it leaves behind is in its deque, from which others steal, or with greys_. The caller is dirty
-// before it begins (MutatorForwarder::NoteAssist), so the trace does not end while it holds anything.
+// What it leaves behind is in its deque, from which others steal, or with greys_. The caller counts
+// as having found grey before it begins (MutatorForwarder::NoteAssist), so the trace does not end
+// while it holds anything.
 void Trace::Assist(int64_t bytes) {
   Tracer* tracer = nullptr;
   {

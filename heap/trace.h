@@ -36,13 +36,14 @@ struct TraceCounts {
   }
 };
 
-// Kept from cycle to cycle; used while mutators are stopped.
+// Kept from cycle to cycle. Run is for a pause; what a concurrent cycle uses says so. For the
+// thread that runs the cycle, but for Assist, greys and failures.
 class Trace {
  public:
   struct Options {
-    int workers = 1;             // inside a pause
-    int concurrent_workers = 1;  // beside mutators; at most `workers`
-    int assistants = 0;          // mutators that can help at a time
+    int workers = 1;                // inside a pause
+    int concurrent_workers = 1;     // beside mutators; at most `workers`
+    int assistants = 0;             // mutators that can assist at a time
     int64_t fail_evacuation = 0;    // as StressOptions
     int64_t worklist_capacity = 0;  // as StressOptions
   };
@@ -70,13 +71,14 @@ class Trace {
   void DrainInPause();
   TraceCounts Finish();
 
-  // By a running mutator: forwards about `bytes`, if there is that much to be had and a trace is on.
+  // By a running mutator: forwards about `bytes`, if there is that much to be had and a trace is
+  // on.
   void Assist(int64_t bytes) ABSL_LOCKS_EXCLUDED(assistants_mu_);
 
   SharedGreys& greys() { return greys_; }
   EvacuationFailures& failures() { return failures_; }
 
-  // Of the workers' tables.
+  // Of all tables: the workers', the assistants', and what they share.
   platform::Bytes memory() const;
 
  private:
@@ -97,7 +99,7 @@ class Trace {
   Spaces& spaces_;
   background::WorkerPool& pool_;
   const Options options_;
-  std::vector<std::unique_ptr<Tracer>> tracers_;  // the workers', then those for mutators that help
+  std::vector<std::unique_ptr<Tracer>> tracers_;  // the workers', then the assistants'
   absl::Mutex assistants_mu_;
   std::vector<Tracer*> idle_assistants_ ABSL_GUARDED_BY(assistants_mu_);
   bool assistants_welcome_ ABSL_GUARDED_BY(assistants_mu_) = false;
@@ -108,7 +110,8 @@ class Trace {
   // Relaxed throughout: hands out shares of the roots, whose contents the pause has ordered.
   std::atomic<size_t> next_root_share_ = 0;
   // Set when an object without a from-space original could not be queued (see Tracer::PushSlow).
-  // Relaxed: read when the helpers have been joined.
+  // Relaxed: read when the helpers have been joined, and assisting mutators have shaken hands or
+  // stopped.
   std::atomic<bool> rescan_ = false;
   EvacuationFailures failures_;
   SharedGreys greys_;

@@ -2,20 +2,16 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <optional>
 #include <utility>
 
 #include "absl/base/attributes.h"
 #include "absl/log/check.h"
-#include "copyspace/block.h"
 #include "copyspace/forwarding_word.h"
-#include "heap/align.h"
 #include "platform/spin_wait.h"
 
 namespace ebb::internal {
 
-using copyspace::Block;
 using copyspace::ForwardingWord;
 using copyspace::Reference;
 
@@ -46,8 +42,10 @@ Tracer::Tracer(Trace& trace, int index)
                  ? size_t{1} << 40
                  : static_cast<size_t>(trace.options_.worklist_capacity)) {
   const uint32_t workers = static_cast<uint32_t>(trace.options_.workers);
-  for (uint32_t sender = 0; workers > 1 && sender < workers; ++sender) {
-    inboxes_.push_back(std::make_unique<EdgeMailbox>(std::bit_floor(kInboxes / workers)));
+  // An assistant owns no block, so nobody sends it anything.
+  const bool owns_blocks = workers > 1 && static_cast<uint32_t>(index) < workers;
+  for (uint32_t sender = 0; owns_blocks && sender < workers; ++sender) {
+    inboxes_.push_back(std::make_unique<EdgeMailbox>(std::bit_floor(kInboxEdges / workers)));
   }
 }
 
@@ -124,8 +122,8 @@ void Tracer::MarkInPlace(Reference object) {
   if (spaces_.TryMarkInPlace(object)) Push(object, TypeOf(object), /*original=*/0);
 }
 
-// Relaxed, as is every access to an edge while mutators are stopped: one worker scans the object, and
-// the pause's end publishes what it stored.
+// Relaxed, as is every access to an edge while mutators are stopped: one worker scans the object,
+// and the pause's end publishes what it stored.
 inline void Tracer::StoreEdge(uintptr_t edge, Reference reference) {
   Slot(edge).store(reference, std::memory_order_relaxed);
 }
@@ -153,7 +151,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ForwardEdge(uintptr_t edge) {
       return ForwardByOwner(owner, edge, reference);
     }
   }
-  StoreEdge(edge, Evacuate<kMode == Mode::kOwned>(reference));
+  StoreEdge(edge, Evacuate < kMode == Mode::kOwned > (reference));
 }
 
 void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {

@@ -42,8 +42,8 @@ class Grey {
 };
 
 // One worker. Grey objects go through four containers, the cheapest first: `window_`, a FIFO whose
-// entries' referents are being prefetched; `stack_`, private; `deque_`, which others steal from; and
-// when that cannot grow, a list threaded through the dead from-space originals, which needs no
+// entries' referents are being prefetched; `stack_`, private; `deque_`, which others steal from;
+// and when that cannot grow, a list threaded through the dead from-space originals, which needs no
 // memory at all.
 class Tracer {
  public:
@@ -60,7 +60,7 @@ class Tracer {
   // Beside other workers and running mutators.
   void DrainShared() { DrainBesideOthers<Mode::kShared>(); }
 
-  // A mutator's help with a trace that is late: scans until about that much has been evacuated by it,
+  // A mutator assists a trace that is late: scans until about that much has been evacuated by it,
   // or nothing is to be had. Leaves nothing behind but in its deque.
   void Assist(int64_t bytes);
   // Takes over what mutators have handed in; false if that is nothing.
@@ -89,10 +89,10 @@ class Tracer {
   // Edges that are received in one go, after a prefetch of what they lead to.
   static constexpr uint32_t kReceived = 16;
   // Edges that may be on their way to one worker.
-  static constexpr uint32_t kInboxes = 4096;
+  static constexpr uint32_t kInboxEdges = 4096;
 
-  // Who else forwards: nobody; other workers, each for the blocks that it owns; or other workers and
-  // running mutators, so that objects are claimed and edges compare-exchanged.
+  // Who else forwards: nobody; other workers, each for the blocks that it owns; or other workers
+  // and running mutators, so that objects are claimed and edges compare-exchanged.
   enum class Mode { kAlone, kOwned, kShared };
 
   // Whether a reference that is not null leads into from-space; marks what is marked in place.
@@ -153,7 +153,7 @@ class Tracer {
   int64_t overflows_ = 0;
   std::unique_ptr<Grey[]> stack_;
   background::ChaseLevDeque deque_;
-  // By sender; none if there is but one worker.
+  // By sender; none if there is but one worker, or for an assistant.
   std::vector<std::unique_ptr<EdgeMailbox>> inboxes_;
 };
 
