@@ -99,7 +99,7 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     if (block == nullptr) return nullptr;
     if (purpose == AcquirePurpose::kEvacuation && regions_kept_ > 0 &&
         block->used(active_region()) == 0) {
-      --regions_kept_;
+      if (--regions_kept_ == 0) regions_kept_ = kept_step_;
     }
     block->set_list(BlockList::kOpen);
     block->set_flips_at_acquire(flips_);
@@ -248,6 +248,7 @@ CopySpace::Room CopySpace::room() const {
 void CopySpace::KeepForEvacuation(Bytes amount, const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   regions_kept_ = RoundUp(amount, kRegionSize) / kRegionSize;
+  kept_step_ = regions_kept_ / 8;
 }
 
 absl::Status CopySpace::last_failure() const {

@@ -152,7 +152,8 @@ void HeapCore::AfterRefill(Mutator& mutator) {
   if (collector_ == nullptr) return;
   const copyspace::CopySpace::Room room = spaces_->copy().room();
   if (room.for_mutators.count() < std::min(kLeast, options_.max_bytes / 16)) collector_->Request();
-  if (const int64_t behind = Behind(room); behind > 0) {
+  const int64_t behind = Behind(room);
+  if (behind > 0 && cycle_->trace().CanAssist()) {
     mutator.forwarder_->NoteAssist();
     cycle_->trace().Assist(std::min(behind, kMostAssistance));
   }
@@ -311,6 +312,10 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
     AwaitRoom(seen);
   }
   const Turn turn(*this);
+  if (collector_ != nullptr) {
+    // Who had the turn before may have freed enough.
+    if (result = attempt(); result.ok()) return result;
+  }
   for (int tries = 0; tries < kTriesOutside; ++tries) {
     const int64_t begun = cycles_.load(std::memory_order_relaxed);
     bool run_on = false;

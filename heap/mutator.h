@@ -94,7 +94,7 @@ struct Rooted<Ref<T>> {
 // One per thread and heap, on the thread's stack: attaches in its constructor, detaches in its
 // destructor, at any time, also while a cycle runs (then both may wait for the end of its pause).
 // A second Mutator of the same thread on the same heap suspends the first one until it goes: the
-// first one's Locals stay roots, but it must not be used. For its own thread only. A thread that is
+// first one's Locals stay roots, but neither it nor they must be used. For its own thread only. A thread that is
 // attached to several heaps polls the one it allocates in: where that goes on for long, it calls
 // Safepoint on the others.
 //

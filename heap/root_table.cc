@@ -48,11 +48,14 @@ RootSlot* RootTable::Acquire() {
 RootSlot* RootTable::Duplicate(RootSlot* slot) {
   RootTable& table = TableOf(slot);
   absl::MutexLock lock(&table.mu_);
+  std::vector<RootSlot*>& late = table.late_copies_;
+  // First, as it may throw.
+  if (table.forwarding_ && late.size() == late.capacity()) late.reserve(2 * late.size() + 64);
   RootSlot* copy = table.AcquireLocked();
   // As it is: the calling thread may not be attached, so it cannot forward. Acquire and release as
   // in Field.
   const uintptr_t bits = slot->bits_.load(std::memory_order_acquire);
-  if (table.forwarding_ && bits != 0) table.late_copies_.push_back(copy);
+  if (table.forwarding_ && bits != 0) late.push_back(copy);
   copy->Store(bits);
   return copy;
 }

@@ -102,6 +102,13 @@ void Trace::BeginBesideMutators() {
   assistants_welcome_ = true;
 }
 
+bool Trace::CanAssist() {
+  if (options_.assistants == 0) return false;
+  if (!idle()) return true;
+  WantWorkToShare();
+  return false;
+}
+
 // What it leaves behind is in its deque, from which others steal, or with greys_. The caller counts
 // as having found grey before it begins (MutatorForwarder::NoteAssist), so the trace does not end
 // while it holds anything.
@@ -138,7 +145,8 @@ bool Trace::must_rescan() const {
 
 void Trace::DrainInPause() {
   Tracer& leader = *tracers_[0];
-  while (leader.TakeShared()) {
+  // What is in the deques, assistants may have left there.
+  while (leader.TakeShared() || leader.StealOne()) {
     while (!leader.DrainAlone()) {
     }
   }

@@ -71,6 +71,8 @@ class Trace {
   void DrainInPause();
   TraceCounts Finish();
 
+  // Whether there is work that a mutator could take; if not, workers are asked to share theirs.
+  bool CanAssist();
   // By a running mutator: forwards about `bytes`, if there is that much to be had and a trace is
   // on.
   void Assist(int64_t bytes) ABSL_LOCKS_EXCLUDED(assistants_mu_);

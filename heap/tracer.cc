@@ -306,15 +306,14 @@ void Tracer::DrainLocal() {
 }
 
 void Tracer::Assist(int64_t bytes) {
+  // Scans are counted too: there may be little to evacuate behind many objects.
+  constexpr int64_t kBytesPerScan = 64;
   const int64_t enough = evacuator_.counts().evacuated_bytes + bytes;
-  while (evacuator_.counts().evacuated_bytes < enough) {
-    if (ScanNext<Mode::kShared>() || TakeShared()) continue;
-    Grey grey;
-    if (!Steal(grey)) {
-      trace_.WantWorkToShare();
-      break;
-    }
-    stack_[stack_size_++] = grey;
+  for (int64_t scans = bytes / kBytesPerScan;
+       scans > 0 && evacuator_.counts().evacuated_bytes < enough; --scans) {
+    if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
+    trace_.WantWorkToShare();
+    break;
   }
   GiveAway();
 }
@@ -345,12 +344,8 @@ void Tracer::DrainBesideOthers() {
   platform::SpinWait wait;
   for (;;) {
     DrainLocal<kMode>();
-    Grey grey;
     if (kMode == Mode::kOwned ? Receive() : TakeShared()) continue;
-    if (Steal(grey)) {
-      stack_[stack_size_++] = grey;
-      continue;
-    }
+    if (StealOne()) continue;
     // What was sent is in this worker's care until it has been taken: inv.work-has-active-owner.
     if (!AllSentIsTaken()) {
       wait.Once();
@@ -388,6 +383,13 @@ bool Tracer::Steal(Grey& grey) {
     }
   }
   return false;
+}
+
+bool Tracer::StealOne() {
+  Grey grey;
+  if (!Steal(grey)) return false;
+  stack_[stack_size_++] = grey;
+  return true;
 }
 
 void Tracer::Rescan(Reference object) {

@@ -65,6 +65,8 @@ class Tracer {
   void Assist(int64_t bytes);
   // Takes over what mutators have handed in; false if that is nothing.
   bool TakeShared();
+  // Takes over an object from another's deque; false if it found none.
+  bool StealOne();
   // Scans an object again that was marked or retained in place.
   void Rescan(copyspace::Reference object);
   // Closes the allocator and hands over the counts.
