@@ -2,6 +2,7 @@
 // What a pause and a batch of steps take should not depend on the size, under an allocation rate
 // that a concurrent collector must keep up with.
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -24,9 +25,12 @@ constexpr int kBatch = 100;
 // A smoke run has this much less of a graph, and fewer steps.
 constexpr int64_t kSmokeDivisor = 128;
 constexpr int64_t kSmokeSteps = 40'000;
+// Threads' regions and the collector's tables are no longer small beside a heap of less.
+constexpr int64_t kLeastSmokeLive = int64_t{2} << 20;
 
 absl::StatusOr<Record> Run(const RunSpec& spec) {
-  const int64_t live = spec.smoke ? spec.live_bytes / kSmokeDivisor : spec.live_bytes;
+  const int64_t live =
+      spec.smoke ? std::max(spec.live_bytes / kSmokeDivisor, kLeastSmokeLive) : spec.live_bytes;
   const int64_t steps = spec.smoke ? kSmokeSteps : kSteps;
   return RunRewire(spec, {.nodes = RewireJob::NodesFor(live, steps),
                           .steps = steps,
