@@ -24,7 +24,7 @@ constexpr int64_t kSteps = 10'000'000;
 constexpr int kBatch = 100;
 // A smoke run has this much less of a graph, and fewer steps.
 constexpr int64_t kSmokeDivisor = 128;
-constexpr int64_t kSmokeSteps = 40'000;
+constexpr int64_t kSmokeSteps = 120'000;
 // Threads' regions and the collector's tables are no longer small beside a heap of less.
 constexpr int64_t kLeastSmokeLive = int64_t{2} << 20;
 

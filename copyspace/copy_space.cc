@@ -97,10 +97,6 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     absl::MutexLock lock(&lock_);
     block = AcquireLocked(purpose, at_least);
     if (block == nullptr) return nullptr;
-    if (purpose == AcquirePurpose::kEvacuation && regions_kept_ > 0 &&
-        block->used(active_region()) == 0) {
-      if (--regions_kept_ == 0) regions_kept_ = kept_step_;
-    }
     block->set_list(BlockList::kOpen);
     block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
@@ -248,7 +244,6 @@ CopySpace::Room CopySpace::room() const {
 void CopySpace::KeepForEvacuation(Bytes amount, const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   regions_kept_ = RoundUp(amount, kRegionSize) / kRegionSize;
-  kept_step_ = regions_kept_ / 8;
 }
 
 absl::Status CopySpace::last_failure() const {

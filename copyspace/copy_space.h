@@ -158,8 +158,8 @@ class CopySpace {
   };
   Room room() const ABSL_LOCKS_EXCLUDED(lock_);
   // In the pause of a flip beside which mutators will run on: so much of the active regions is kept
-  // from them until the cycle ends, less what evacuation acquires. More than there is: all is kept.
-  // Once evacuation has acquired as much, an eighth of it is kept again: the estimate was too low.
+  // from them until the cycle ends. More than there is: all is kept. What evacuation acquires is not
+  // taken off it: with so much less, small heaps ran out in the middle of cycles.
   void KeepForEvacuation(Bytes amount, const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
   // range is used up; OK if it was the ledger.
@@ -330,7 +330,6 @@ class CopySpace {
   int64_t settled_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of those, given back or not
   int64_t reserve_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of DiscardReserve, in the kernel
   int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
-  int64_t kept_step_ ABSL_GUARDED_BY(lock_) = 0;        // what is kept again
   bool in_cycle_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_protected_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_poisoned_ ABSL_GUARDED_BY(lock_) = false;

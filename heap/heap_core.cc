@@ -159,17 +159,12 @@ void HeapCore::AfterRefill(Mutator& mutator) {
   }
 }
 
-// The share of its work that a cycle has done should be no less than the share of mutators' room
-// that is gone.
+// In proportion to the share of mutators' room that is gone.
 int64_t HeapCore::Behind(const copyspace::CopySpace::Room& room) const {
-  const int64_t kept = room.for_evacuation.count();
   const auto room_at_flip = static_cast<double>(room_at_flip_.load(std::memory_order_relaxed));
-  const auto kept_at_flip = static_cast<double>(kept_at_flip_.load(std::memory_order_relaxed));
-  if (kept == 0 || room_at_flip == 0 || kept_at_flip == 0)
-    return 0;  // no cycle runs, or all is done
+  if (room.for_evacuation == Bytes(0) || room_at_flip == 0) return 0;  // no cycle runs
   const double gone = 1 - static_cast<double>(room.for_mutators.count()) / room_at_flip;
-  const double done = 1 - static_cast<double>(kept) / kept_at_flip;
-  return static_cast<int64_t>((gone - done) * kept_at_flip);
+  return static_cast<int64_t>(gone * static_cast<double>(room.for_evacuation.count()));
 }
 
 void HeapCore::NoteRoom() {
@@ -238,7 +233,6 @@ void HeapCore::RunConcurrentCycle() {
       if (!std::exchange(flipped, true)) {
         const copyspace::CopySpace::Room room = spaces_->copy().room();
         room_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
-        kept_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
       }
       {
         absl::MutexLock lock(&stats_mu_);

@@ -84,7 +84,7 @@ class HeapCore {
   // Waits for the NoteRoom after the `seen`th. The thread runs in no heap meanwhile.
   void AwaitRoom(int64_t seen);
   int64_t room_noted() const;
-  // How much a mutator is to evacuate now, so that the cycle ends before room does.
+  // How many bytes a mutator is to evacuate now, so that the cycle ends before room does.
   int64_t Behind(const copyspace::CopySpace::Room& room) const;
   void NoteCycle(const CycleResult& result);
   // Gives back what the last cycle found to give back, outside of the pause.
@@ -113,9 +113,7 @@ class HeapCore {
 
   mutable absl::Mutex room_mu_;
   int64_t room_noted_ ABSL_GUARDED_BY(room_mu_) = 0;
-  // At the last flip. Relaxed: they only set the pace.
-  std::atomic<int64_t> room_at_flip_ = 0;
-  std::atomic<int64_t> kept_at_flip_ = 0;
+  std::atomic<int64_t> room_at_flip_ = 0;  // relaxed: it only sets the pace
 
   mutable absl::Mutex stats_mu_;
   HeapStats totals_ ABSL_GUARDED_BY(stats_mu_);
