@@ -33,6 +33,7 @@ struct HeapStats {
   int64_t peak_heap_bytes = 0;
   int64_t live_bytes = 0;          // of objects, as the last cycle left them
   int64_t allocated_bytes = 0;     // of objects, at the last cycle's begin, all cycles together
+                                   // (about, where cycles are concurrent)
   int64_t large_bytes = 0;         // of large objects now
   int64_t pinned_bytes = 0;        // of pinned objects now
   int64_t collector_bytes = 0;     // worklists, part of heap_bytes
