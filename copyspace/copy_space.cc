@@ -92,6 +92,8 @@ absl::Status CopySpace::MakeAllBlocks() {
 }
 
 Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
+  const int region = active_region();
+  const bool survivor = purpose == AcquirePurpose::kEvacuation;
   Block* block;
   {
     absl::MutexLock lock(&lock_);
@@ -100,9 +102,10 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     block->set_list(BlockList::kOpen);
     block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
+    if (survivor && block->used(region) == 0 && regions_kept_ > least_regions_kept_) {
+      --regions_kept_;
+    }
   }
-  const int region = active_region();
-  const bool survivor = purpose == AcquirePurpose::kEvacuation;
   if (block->used(region) == 0) {
     block->set_survivor(region, survivor);
     if (options_.field_logging) internal::ClearLogBits(block->region_begin(region));
@@ -241,9 +244,10 @@ CopySpace::Room CopySpace::room() const {
           kRegionSize * regions_kept_};
 }
 
-void CopySpace::KeepForEvacuation(Bytes amount, const MutatorsStopped&) {
+void CopySpace::KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
-  regions_kept_ = RoundUp(amount, kRegionSize) / kRegionSize;
+  least_regions_kept_ = RoundUp(at_least, kRegionSize) / kRegionSize;
+  regions_kept_ = std::max(RoundUp(amount, kRegionSize) / kRegionSize, least_regions_kept_);
 }
 
 absl::Status CopySpace::last_failure() const {

@@ -157,10 +157,11 @@ class CopySpace {
     Bytes for_evacuation;
   };
   Room room() const ABSL_LOCKS_EXCLUDED(lock_);
-  // In the pause of a flip beside which mutators will run on: so much of the active regions is kept
-  // from them until the cycle ends. More than there is: all is kept. What evacuation acquires is not
-  // taken off it: with so much less, small heaps ran out in the middle of cycles.
-  void KeepForEvacuation(Bytes amount, const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
+  // In the pause of a flip beside which mutators will run on: until the cycle ends, `amount` of the
+  // active regions is kept from them, less the regions that evacuation has taken, but always
+  // `at_least`. More than there is: all is kept.
+  void KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&)
+      ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
   // range is used up; OK if it was the ledger.
   absl::Status last_failure() const ABSL_LOCKS_EXCLUDED(lock_);
@@ -330,6 +331,7 @@ class CopySpace {
   int64_t settled_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of those, given back or not
   int64_t reserve_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of DiscardReserve, in the kernel
   int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
+  int64_t least_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
   bool in_cycle_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_protected_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_poisoned_ ABSL_GUARDED_BY(lock_) = false;

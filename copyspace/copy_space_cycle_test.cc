@@ -1,6 +1,7 @@
 // Flip and finish: what they look at, which blocks are acquired in between, and that a cycle that
 // ends beside the mutators ends like one that ends in a pause.
 
+#include <algorithm>
 #include <vector>
 
 #include "copyspace/copy_space.h"
@@ -219,15 +220,19 @@ TEST(CopySpaceFinishDeathTest, ConcurrentlyOnlyInACycleThatLeavesNothing) {
 TEST(CopySpaceFlip, MutatorsLeaveWhatIsKeptForEvacuation) {
   SpaceForTest space(MiB(16), {}, /*slabs=*/2);
   space->Flip(space.stopped());
-  space->KeepForEvacuation(MiB(128), space.stopped());
+  space->KeepForEvacuation(MiB(128), /*at_least=*/MiB(128) - 2 * kRegionSize, space.stopped());
   EXPECT_EQ(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(8)), nullptr);
-  Block* block = space->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(8));
-  ASSERT_NE(block, nullptr);
-  EXPECT_EQ(space->room().for_evacuation, MiB(128));
-  Return(space, {block}, 0);
+  std::vector<Block*> taken;
+  for (int i = 1; i <= 3; ++i) {
+    taken.push_back(space->AcquireBlock(AcquirePurpose::kEvacuation, Bytes(8)));
+    ASSERT_NE(taken.back(), nullptr);
+    EXPECT_EQ(space->room().for_evacuation, MiB(128) - std::min(i, 2) * kRegionSize)
+        << "what evacuation takes is taken off, down to the least";
+  }
+  Return(space, taken, 0);
   space->FinishCycle(space.stopped());
   EXPECT_EQ(space->room().for_evacuation, Bytes(0));
-  block = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(8));
+  Block* block = space->AcquireBlock(AcquirePurpose::kMutator, Bytes(8));
   ASSERT_NE(block, nullptr);
   Return(space, {block}, 0);
 }

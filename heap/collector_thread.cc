@@ -7,11 +7,14 @@
 namespace ebb::internal {
 
 absl::StatusOr<std::unique_ptr<CollectorThread>> CollectorThread::Create(
-    platform::System& system, absl::AnyInvocable<void()> run_cycle,
+    platform::System& system, int niceness, absl::AnyInvocable<void()> run_cycle,
     absl::AnyInvocable<void()> cycle_ended) {
   auto collector =
       absl::WrapUnique(new CollectorThread(std::move(run_cycle), std::move(cycle_ended)));
-  auto thread = system.StartThread("ebb-collector", [raw = collector.get()] { raw->Loop(); });
+  auto thread = system.StartThread("ebb-collector", [raw = collector.get(), niceness] {
+    platform::LowerPriority(niceness);
+    raw->Loop();
+  });
   if (!thread.ok()) return thread.status();
   collector->thread_ = *std::move(thread);
   return collector;

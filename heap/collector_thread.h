@@ -21,9 +21,10 @@ namespace ebb::internal {
 class CollectorThread {
  public:
   // `run_cycle` is called on the thread, and `cycle_ended` after it, when Request has an effect
-  // again. The system's error if the thread cannot be started.
+  // again. `niceness`: as of platform::LowerPriority. The system's error if the thread cannot be
+  // started.
   static absl::StatusOr<std::unique_ptr<CollectorThread>> Create(
-      platform::System& system, absl::AnyInvocable<void()> run_cycle,
+      platform::System& system, int niceness, absl::AnyInvocable<void()> run_cycle,
       absl::AnyInvocable<void()> cycle_ended = [] {});
   // Waits for the end of the cycle that is running; one that is only wanted is not begun.
   ~CollectorThread();

@@ -26,7 +26,7 @@ using platform::FakeSystem;
 
 std::unique_ptr<CollectorThread> NewCollector(platform::System& system,
                                               absl::AnyInvocable<void()> run_cycle) {
-  auto collector = CollectorThread::Create(system, std::move(run_cycle));
+  auto collector = CollectorThread::Create(system, /*niceness=*/0, std::move(run_cycle));
   CHECK_OK(collector.status());
   return *std::move(collector);
 }
@@ -228,7 +228,7 @@ TEST(CollectorThreadTest, ThreadIsRefused) {
   FakeSystem system;
   system.FailOn(Call::kStartThread, 1);
   int cycles = 0;
-  const auto collector = CollectorThread::Create(system, [&] { ++cycles; });
+  const auto collector = CollectorThread::Create(system, /*niceness=*/0, [&] { ++cycles; });
   EXPECT_TRUE(absl::IsResourceExhausted(collector.status())) << collector.status();
   EXPECT_EQ(cycles, 0);
 }

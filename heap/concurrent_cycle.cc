@@ -29,10 +29,10 @@ class TimedPause {
 
 }  // namespace
 
-absl::StatusOr<CycleResult> ConcurrentCycle::Run(int64_t expected_live, NotePause note_pause) {
+absl::StatusOr<CycleResult> ConcurrentCycle::Run(NotePause note_pause) {
   CycleResult result;
   // Pause: what was active becomes from-space, and every load barrier is armed.
-  if (absl::Status status = Flip(expected_live, note_pause, result); !status.ok()) return status;
+  if (absl::Status status = Flip(note_pause, result); !status.ok()) return status;
   // Roots: those of running mutators are forwarded by themselves.
   ForwardRoots();
   // Every object that a root leads to is copied or marked, and scanned.
@@ -51,8 +51,7 @@ absl::StatusOr<CycleResult> ConcurrentCycle::Run(int64_t expected_live, NotePaus
   return result;
 }
 
-absl::Status ConcurrentCycle::Flip(int64_t expected_live, NotePause note_pause,
-                                   CycleResult& result) {
+absl::Status ConcurrentCycle::Flip(NotePause note_pause, CycleResult& result) {
   const TimedPause pause(safepoints_, note_pause);
   if (absl::Status status = parts_.AllowAccessToReserve(pause->stopped()); !status.ok()) {
     return status;
@@ -60,12 +59,10 @@ absl::Status ConcurrentCycle::Flip(int64_t expected_live, NotePause note_pause,
   if (parts_.stress_.verify) parts_.VerifyOrStop(*pause, "before a cycle");
   parts_.CloseAllocators(pause->mutators());
   result.bytes_before = spaces_.object_bytes().count();
-  const int64_t in_copies = spaces_.copy().allocated_bytes().count();
+  const platform::Bytes in_copies = spaces_.copy().allocated_bytes();
   parts_.Flip(pause->stopped());
-  // A cycle that finds no memory is worse than mutators that wait for it. Evacuation needs somewhat
-  // more than what lives, for what it wastes at regions' ends; half of what is there is a guess.
-  const int64_t live = expected_live == 0 ? in_copies / 2 : std::min(expected_live, in_copies);
-  spaces_.copy().KeepForEvacuation(platform::Bytes(live + live / 16), pause->stopped());
+  const auto mutators = static_cast<int64_t>(pause->mutators().size());
+  pacer_.BeginCycle(in_copies, mutators + trace_.threads_beside_mutators(), pause->stopped());
   trace_.BeginBesideMutators();
   safepoints_.ArmBarriers(*pause);
   return absl::OkStatus();

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/cycle.h"
+#include "heap/pacer.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
 
@@ -22,15 +23,18 @@ class ConcurrentCycle {
   using NotePause = absl::FunctionRef<void(int64_t nanos)>;
 
   // `parts` is the heap's other cycle: they share the trace and the phases that need a pause.
-  ConcurrentCycle(Cycle& parts, Safepoints& safepoints)
-      : parts_(parts), safepoints_(safepoints), spaces_(parts.spaces_), trace_(parts.trace_) {}
+  ConcurrentCycle(Cycle& parts, Safepoints& safepoints, Pacer& pacer)
+      : parts_(parts),
+        safepoints_(safepoints),
+        pacer_(pacer),
+        spaces_(parts.spaces_),
+        trace_(parts.trace_) {}
 
   // The phases, in order. Errors as of Cycle::Run; then nothing has been done.
-  // `expected_live`: bytes to be evacuated, by the last cycle's measure; 0: unknown.
-  absl::StatusOr<CycleResult> Run(int64_t expected_live, NotePause note_pause);
+  absl::StatusOr<CycleResult> Run(NotePause note_pause);
 
  private:
-  absl::Status Flip(int64_t expected_live, NotePause note_pause, CycleResult& result);
+  absl::Status Flip(NotePause note_pause, CycleResult& result);
   void ForwardRoots();
   void TraceToTheEnd();
   bool MustFinishInPause() const;
@@ -40,6 +44,7 @@ class ConcurrentCycle {
 
   Cycle& parts_;
   Safepoints& safepoints_;
+  Pacer& pacer_;
   Spaces& spaces_;
   Trace& trace_;
 };

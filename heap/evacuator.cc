@@ -4,7 +4,7 @@
 
 namespace ebb::internal {
 
-uintptr_t Evacuator::AllocateSlow(const TypeInfo& type, size_t bytes) {
+uintptr_t Evacuator::AllocateSlow(const TypeInfo& type, size_t bytes) noexcept {
   if (failures_.Next()) return 0;
   for (;;) {
     if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {

@@ -84,7 +84,9 @@ class Evacuator {
   copyspace::Reference Move(copyspace::Reference from, uintptr_t type_bits, Grey&& grey);
   // A copy of the object with its header, or 0 when there is no memory for it.
   copyspace::Reference Copy(copyspace::Reference from, const TypeInfo& type);
-  uintptr_t AllocateSlow(const TypeInfo& type, size_t bytes);
+  // Between a claim and its commit: an exception (an error message finds no memory) would leave the
+  // word busy for good, and everybody who waits for it.
+  uintptr_t AllocateSlow(const TypeInfo& type, size_t bytes) noexcept;
 
   copyspace::CopySpace& space_;
   EvacuationFailures& failures_;

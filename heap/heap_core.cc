@@ -98,9 +98,11 @@ void HeapCore::StartBackground() {
 
 // Without a collector thread, the threads that allocate run the cycles, in pauses.
 void HeapCore::StartCollector() {
-  concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_);
-  auto collector =
-      CollectorThread::Create(system_, [this] { RunConcurrentCycle(); }, [this] { NoteRoom(); });
+  pacer_ = std::make_unique<Pacer>(spaces_->copy(), Bytes(options_.max_bytes));
+  concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_, *pacer_);
+  auto collector = CollectorThread::Create(
+      system_, options_.collector_niceness, [this] { RunConcurrentCycle(); },
+      [this] { pacer_->NoteRoom(); });
   if (!collector.ok()) {
     LOG(WARNING) << "no concurrent cycles: " << collector.status();
     return;
@@ -144,51 +146,23 @@ void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
   totals_.retained_objects += counts.retained_objects;
 }
 
-// Starting early wins no room: a flip makes a whole half available, whenever it comes. So a cycle
-// begins when the active half is nearly used up, just early enough for its flip to come first.
 void HeapCore::AfterRefill(Mutator& mutator) {
-  constexpr int64_t kLeast = 16 * copyspace::kRegionSize.count();
-  constexpr int64_t kMostAssistance = 8 * copyspace::kRegionSize.count();
   if (collector_ == nullptr) return;
-  const copyspace::CopySpace::Room room = spaces_->copy().room();
-  if (room.for_mutators.count() < std::min(kLeast, options_.max_bytes / 16)) collector_->Request();
-  const int64_t behind = Behind(room);
-  if (behind > 0 && cycle_->trace().CanAssist()) {
+  const Pacer::Advice advice = pacer_->AfterRefill();
+  if (advice.begin_cycle) collector_->Request();
+  if (advice.assist > Bytes(0) && cycle_->trace().CanAssist()) {
     mutator.forwarder_->NoteAssist();
-    cycle_->trace().Assist(std::min(behind, kMostAssistance));
+    cycle_->trace().Assist(advice.assist.count());
   }
 }
 
-// In proportion to the share of mutators' room that is gone.
-int64_t HeapCore::Behind(const copyspace::CopySpace::Room& room) const {
-  const auto room_at_flip = static_cast<double>(room_at_flip_.load(std::memory_order_relaxed));
-  if (room.for_evacuation == Bytes(0) || room_at_flip == 0) return 0;  // no cycle runs
-  const double gone = 1 - static_cast<double>(room.for_mutators.count()) / room_at_flip;
-  return static_cast<int64_t>(gone * static_cast<double>(room.for_evacuation.count()));
-}
-
-void HeapCore::NoteRoom() {
-  absl::MutexLock lock(&room_mu_);
-  ++room_noted_;
-}
-
-int64_t HeapCore::room_noted() const {
-  absl::MutexLock lock(&room_mu_);
-  return room_noted_;
-}
-
-// Whether the request has an effect or a cycle is under way: there is a NoteRoom to come, since
-// that of a cycle's end comes when the next can be requested.
-void HeapCore::AwaitRoom(int64_t seen) {
+// Whether the request has an effect or a cycle is under way, there is a NoteRoom to come: that of a
+// cycle's end comes when the next can be requested.
+void HeapCore::Stall(int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
   Mutator::ParkThread(/*except=*/nullptr);
   collector_->Request();
-  {
-    absl::MutexLock lock(&room_mu_);
-    const auto noted = [this, seen]()
-                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(room_mu_) { return room_noted_ != seen; };
-    room_mu_.Await(absl::Condition(&noted));
-  }
+  pacer_->AwaitRoom(seen);
   Mutator::UnparkThread();
   absl::MutexLock lock(&stats_mu_);
   totals_.stall_ns.Record(platform::MonotonicNanos() - begin);
@@ -218,39 +192,31 @@ void HeapCore::NoteCycle(const CycleResult& result) {
   totals_.collector_bytes = cycle_->memory().count();
 }
 
+void HeapCore::NotePause(int64_t nanos) {
+  {
+    absl::MutexLock lock(&stats_mu_);
+    totals_.pause_ns.Record(nanos);
+    totals_.collect_ns += nanos;
+  }
+  pacer_->NoteRoom();
+}
+
 void HeapCore::RunConcurrentCycle() {
   {
     absl::MutexLock turn(&turn_);
-    int64_t evacuated_before = 0;
-    int64_t expected = 0;
-    {
+    const int64_t evacuated_before = evacuated_bytes();
+    const absl::StatusOr<CycleResult> run =
+        concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
+    if (run.ok()) {
+      NoteCycle(*run);
+      const int64_t evacuated = evacuated_bytes() - evacuated_before;
+      pacer_->EndCycle(Bytes(evacuated));
+      const Bytes in_place = spaces_->object_bytes() - spaces_->copy().allocated_bytes();
       absl::MutexLock lock(&stats_mu_);
-      evacuated_before = totals_.evacuated_bytes;
-      expected = last_evacuated_bytes_;
+      survived_bytes_ = evacuated + in_place.count();
     }
-    bool flipped = false;
-    const auto note_pause = [&](int64_t nanos) {
-      if (!std::exchange(flipped, true)) {
-        const copyspace::CopySpace::Room room = spaces_->copy().room();
-        room_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
-      }
-      {
-        absl::MutexLock lock(&stats_mu_);
-        totals_.pause_ns.Record(nanos);
-        totals_.collect_ns += nanos;
-      }
-      NoteRoom();
-    };
-    const absl::StatusOr<CycleResult> run = concurrent_cycle_->Run(expected, note_pause);
-    if (run.ok()) NoteCycle(*run);
     absl::MutexLock lock(&stats_mu_);
     last_concurrent_status_ = run.status();
-    if (run.ok()) {
-      const int64_t in_place =
-          (spaces_->object_bytes() - spaces_->copy().allocated_bytes()).count();
-      last_evacuated_bytes_ = totals_.evacuated_bytes - evacuated_before;
-      survived_bytes_ = last_evacuated_bytes_ + in_place;
-    }
   }
   ReleaseGarbage();
 }
@@ -261,6 +227,11 @@ absl::Status HeapCore::AwaitConcurrentCycle() {
   Mutator::UnparkThread();
   absl::MutexLock lock(&stats_mu_);
   return last_concurrent_status_;
+}
+
+int64_t HeapCore::evacuated_bytes() const {
+  absl::MutexLock lock(&stats_mu_);
+  return totals_.evacuated_bytes;
 }
 
 void HeapCore::ReleaseGarbage() {
@@ -301,9 +272,9 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
   constexpr int kConcurrentTries = 6;
   absl::StatusOr<uintptr_t> result;
   for (int tries = 0; collector_ != nullptr && tries < kConcurrentTries; ++tries) {
-    const int64_t seen = room_noted();
+    const int64_t seen = pacer_->room_noted();
     if (result = attempt(); result.ok()) return result;
-    AwaitRoom(seen);
+    Stall(seen);
   }
   const Turn turn(*this);
   if (collector_ != nullptr) {

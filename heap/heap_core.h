@@ -22,6 +22,7 @@
 #include "heap/heap.h"
 #include "heap/mutator_forwarder.h"
 #include "heap/options.h"
+#include "heap/pacer.h"
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
@@ -79,14 +80,13 @@ class HeapCore {
   // A cycle of the collector thread's that began after this call. The thread runs in no heap
   // meanwhile.
   absl::Status AwaitConcurrentCycle();
-  // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
-  void NoteRoom();
-  // Waits for the NoteRoom after the `seen`th. The thread runs in no heap meanwhile.
-  void AwaitRoom(int64_t seen);
-  int64_t room_noted() const;
-  // How many bytes a mutator is to evacuate now, so that the cycle ends before room does.
-  int64_t Behind(const copyspace::CopySpace::Room& room) const;
+  // After each pause of a concurrent cycle.
+  void NotePause(int64_t nanos);
+  // Waits for a flip, or the end of a cycle, after the `seen`th. The thread runs in no heap
+  // meanwhile.
+  void Stall(int64_t seen);
   void NoteCycle(const CycleResult& result);
+  int64_t evacuated_bytes() const;  // in all
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
@@ -101,6 +101,7 @@ class HeapCore {
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<background::WorkerPool> pool_;
   std::unique_ptr<Cycle> cycle_;
+  std::unique_ptr<Pacer> pacer_;
   std::unique_ptr<ConcurrentCycle> concurrent_cycle_;
 
   // Cycles run. Written by the thread whose turn it is, read by anybody. Relaxed: a count that
@@ -111,15 +112,10 @@ class HeapCore {
 
   absl::Mutex turn_;  // see Turn
 
-  mutable absl::Mutex room_mu_;
-  int64_t room_noted_ ABSL_GUARDED_BY(room_mu_) = 0;
-  std::atomic<int64_t> room_at_flip_ = 0;  // relaxed: it only sets the pace
-
   mutable absl::Mutex stats_mu_;
   HeapStats totals_ ABSL_GUARDED_BY(stats_mu_);
   // Of totals_.live_bytes, what the last cycle has found: the rest was allocated beside it.
   int64_t survived_bytes_ ABSL_GUARDED_BY(stats_mu_) = 0;
-  int64_t last_evacuated_bytes_ ABSL_GUARDED_BY(stats_mu_) = 0;  // by the last concurrent cycle
   absl::Status last_concurrent_status_ ABSL_GUARDED_BY(stats_mu_);
 
   // Last, so that they end before what they use.

@@ -133,6 +133,7 @@ const std::vector<Entry>& Entries() {
           EBB_OPTION(collector)),
       CountEntry("workers", 256, EBB_OPTION(workers)),
       CountEntry("concurrent_workers", 256, EBB_OPTION(concurrent_workers)),
+      CountEntry("collector_niceness", 19, EBB_OPTION(collector_niceness)),
       SizeEntry("large_object_bytes", 1 << 10, 32 << 10, false, EBB_OPTION(large_object_bytes)),
       SwitchEntry("page_out", EBB_OPTION(page_out)),
       DurationEntry("page_out_tick", absl::Milliseconds(1), absl::Hours(24),

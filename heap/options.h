@@ -70,6 +70,10 @@ struct Options {
   // Of these, how many work beside the program in a concurrent cycle; more than `workers`: all.
   // 0: a quarter of the processors, at least one, at most `workers`.
   int concurrent_workers = 0;
+  // How much the thread that runs concurrent cycles gives way to the program's threads, from 0 (not
+  // at all) to 19 (see nice(2)). When processors are short, a nicer collector leaves more of its
+  // work to the threads that allocate.
+  int collector_niceness = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;
 

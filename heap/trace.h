@@ -60,6 +60,10 @@ class Trace {
   // Beside running mutators, by the one thread that runs the cycle: BeginBesideMutators, then the
   // others in any order, then Finish.
   void BeginBesideMutators();
+  // How many threads copy, at most, beside the mutators' own load barriers.
+  int threads_beside_mutators() const {
+    return options_.concurrent_workers + options_.assistants;
+  }
   void ForwardRoot(std::atomic<uintptr_t>& slot);
   // Scans all that is grey, and what mutators hand in meanwhile, until nothing is left to be found.
   void Drain();

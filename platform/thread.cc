@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <memory>
 #include <string>
@@ -75,6 +76,13 @@ void Thread::Join() {
   const int error = pthread_join(handle_, nullptr);
   CHECK_EQ(error, 0) << "a thread cannot join itself";
   joined_ = true;
+}
+
+void LowerPriority(int niceness) {
+  if (niceness == 0) return;
+  // On Linux, process 0 is the calling thread alone. Neither call can fail for a value that rises.
+  const int before = getpriority(PRIO_PROCESS, 0);
+  setpriority(PRIO_PROCESS, 0, before + niceness);
 }
 
 }  // namespace ebb::platform

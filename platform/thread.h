@@ -38,6 +38,10 @@ class Thread {
   bool joined_ = false;
 };
 
+// Makes the calling thread nicer than its process was started: it gives way to others when
+// processors are short. `niceness` from 0 (as it was) to 19. Needs no privileges; not undone.
+void LowerPriority(int niceness);
+
 }  // namespace ebb::platform
 
 #endif  // EBB_PLATFORM_THREAD_H_

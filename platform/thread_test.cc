@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -100,6 +102,23 @@ TEST(ThreadTest, FailureToStartIsAStatus) {
   EXPECT_EQ(thread.status().code(), absl::StatusCode::kResourceExhausted) << thread.status();
   EXPECT_TRUE(absl::StrContains(thread.status().message(), "one-too-many")) << thread.status();
   EXPECT_TRUE(absl::StrContains(thread.status().message(), "ulimit -u")) << thread.status();
+}
+
+TEST(ThreadTest, LowerPriorityIsOfTheCallingThreadOnly) {
+  const int before = getpriority(PRIO_PROCESS, 0);
+  int lowered = before;
+  int as_it_was = before + 1;
+  auto nice = Thread::Start("nice", [&] {
+    LowerPriority(0);
+    as_it_was = getpriority(PRIO_PROCESS, 0);
+    LowerPriority(3);
+    lowered = getpriority(PRIO_PROCESS, 0);
+  });
+  ASSERT_TRUE(nice.ok()) << nice.status();
+  (*nice)->Join();
+  EXPECT_EQ(as_it_was, before);
+  EXPECT_EQ(lowered, std::min(before + 3, 19));
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), before);
 }
 
 }  // namespace

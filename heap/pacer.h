@@ -1,0 +1,63 @@
+// Pacer: keeps mutators from using up the room that there is before a concurrent cycle has made
+// more: when a cycle begins, what is kept for its copies, and how much of its work mutators do.
+// Design: docs/design/concurrent.md#memory
+
+#ifndef EBB_HEAP_PACER_H_
+#define EBB_HEAP_PACER_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "copyspace/copy_space.h"
+#include "copyspace/mutators_stopped.h"
+#include "platform/bytes.h"
+
+namespace ebb::internal {
+
+class Pacer {
+ public:
+  Pacer(copyspace::CopySpace& space, platform::Bytes max_bytes)
+      : space_(space), max_bytes_(max_bytes) {}
+  Pacer(const Pacer&) = delete;
+  Pacer& operator=(const Pacer&) = delete;
+
+  // By the thread that runs the cycle. In the pause, after the flip: from-space holds `in_copies`,
+  // and up to `evacuators` threads will copy, each into a region of its own.
+  void BeginCycle(platform::Bytes in_copies, int64_t evacuators, const copyspace::MutatorsStopped&);
+  // After it.
+  void EndCycle(platform::Bytes evacuated);
+
+  // Any thread, O(1), when it has taken a fresh region.
+  struct Advice {
+    bool begin_cycle;        // unless one runs
+    platform::Bytes assist;  // how much the thread is to evacuate
+  };
+  Advice AfterRefill() const;
+
+  // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
+  void NoteRoom() ABSL_LOCKS_EXCLUDED(mu_);
+  int64_t room_noted() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits for the NoteRoom after the `seen`th.
+  void AwaitRoom(int64_t seen) const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  copyspace::CopySpace& space_;
+  const platform::Bytes max_bytes_;
+
+  // For the thread that runs cycles.
+  platform::Bytes in_copies_;  // at the last flip
+  double live_share_ = 0.5;    // of in_copies, in the last cycle; a guess before the first
+
+  // Of the last flip. Relaxed: they set the pace, and publish nothing.
+  std::atomic<int64_t> for_mutators_at_flip_ = 0;
+  std::atomic<int64_t> for_evacuation_at_flip_ = 0;
+
+  mutable absl::Mutex mu_;
+  int64_t room_noted_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace ebb::internal
+
+#endif  // EBB_HEAP_PACER_H_

@@ -1,0 +1,116 @@
+// Pacer: when it asks for a cycle, what it keeps for copies, and how much help it asks for.
+
+#include "heap/pacer.h"
+
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "copyspace/space_for_test.h"
+#include "gtest/gtest.h"
+#include "platform/system.h"
+
+namespace ebb::internal {
+namespace {
+
+using copyspace::AcquirePurpose;
+using copyspace::Block;
+using copyspace::kBlockSize;
+using copyspace::kRegionSize;
+using copyspace::SpaceForTest;
+using platform::Bytes;
+using platform::MiB;
+
+// A space of 160 blocks, whose pacer has 40 regions for copies at the flip, and mutators the rest.
+class PacerTest : public testing::Test {
+ protected:
+  static constexpr int kBlocks = 160;
+  static constexpr int kThreads = 4;
+  // Live are 32 regions, for all that the pacer knows: half of what there is.
+  static constexpr Bytes kInCopies = 64 * kRegionSize;
+  static constexpr int kKept = 32 + 32 / 16 + kThreads;
+
+  ~PacerTest() override { Return(); }
+
+  void Flip() {
+    space_->Flip(space_.stopped());
+    pacer_.BeginCycle(kInCopies, kThreads, space_.stopped());
+  }
+  void End(Bytes evacuated) {
+    Return();
+    space_->FinishCycle(space_.stopped());
+    pacer_.EndCycle(evacuated);
+  }
+  void Take(AcquirePurpose purpose, int regions) {
+    for (int i = 0; i < regions; ++i) {
+      taken_.push_back(space_->AcquireBlock(purpose, Bytes(8)));
+      ASSERT_NE(taken_.back(), nullptr);
+    }
+  }
+  void TakeForMutators(int regions) { Take(AcquirePurpose::kMutator, regions); }
+  void Evacuate(int regions) { Take(AcquirePurpose::kEvacuation, regions); }
+  void Return() {
+    for (Block* block : taken_) space_->ReturnBlock(block, 0);
+    taken_.clear();
+  }
+
+  int RoomForMutators() { return static_cast<int>(space_->room().for_mutators / kRegionSize); }
+  int RoomForEvacuation() { return static_cast<int>(space_->room().for_evacuation / kRegionSize); }
+
+  SpaceForTest space_{copyspace::PriceOf(kBlocks), {.overdraft = Bytes(0)}};
+  Pacer pacer_{*space_, kBlocks* kBlockSize};
+  std::vector<Block*> taken_;
+};
+
+TEST_F(PacerTest, AsksForACycleWhenMutatorsRoomIsNearlyUsedUp) {
+  while (RoomForMutators() > 16) TakeForMutators(1);
+  EXPECT_FALSE(pacer_.AfterRefill().begin_cycle);
+  TakeForMutators(1);
+  EXPECT_TRUE(pacer_.AfterRefill().begin_cycle);
+  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0)) << "no cycle runs";
+}
+
+TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
+  Flip();
+  EXPECT_EQ(RoomForEvacuation(), kKept);
+  End(/*evacuated=*/kInCopies / 4);
+  Flip();
+  EXPECT_EQ(RoomForEvacuation(), 16 + 16 / 16 + kThreads) << "as large a share as last time";
+  End(/*evacuated=*/kInCopies);
+  Flip();
+  EXPECT_EQ(RoomForEvacuation(), 64 + 64 / 16 + kThreads);
+  Evacuate(64 + 20);
+  EXPECT_EQ(RoomForEvacuation(), 64 / 16 + kThreads) << "what is kept for waste stays";
+  End(/*evacuated=*/kInCopies);
+}
+
+TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
+  Flip();
+  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0));
+  const int room = RoomForMutators();
+  TakeForMutators(room / 10);
+  const Bytes behind = pacer_.AfterRefill().assist;
+  EXPECT_GE(behind, kKept * kRegionSize / 11) << "a tenth of the room has gone, and nothing done";
+  EXPECT_LE(behind, kKept * kRegionSize / 9);
+  Evacuate(kKept / 10 + 1);
+  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0)) << "others have done it";
+  TakeForMutators(room / 2);
+  EXPECT_EQ(pacer_.AfterRefill().assist, 8 * kRegionSize) << "at most so much at a time";
+  End(kInCopies / 2);
+  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0));
+}
+
+TEST_F(PacerTest, AwaitRoomReturnsAtTheNextNews) {
+  const int64_t seen = pacer_.room_noted();
+  absl::Notification woken;
+  auto waiter = platform::System::Real().StartThread("waiter", [&] {
+    pacer_.AwaitRoom(seen);
+    woken.Notify();
+  });
+  ASSERT_TRUE(waiter.ok()) << waiter.status();
+  pacer_.NoteRoom();
+  woken.WaitForNotification();
+  pacer_.AwaitRoom(seen);  // news that came before count as well
+}
+
+}  // namespace
+}  // namespace ebb::internal
