@@ -57,6 +57,8 @@ void EbbSubject::Describe(Record& record) const {
   record.Set("collections", stats.collections);
   WriteHistogram(stats.pause_ns, "pause_ns", record);
   WriteHistogram(stats.stall_ns, "stall_ns", record);
+  record.Set("stalls_for_flip", stats.stalls_for_flip);
+  record.Set("stalls_for_end", stats.stalls_for_end);
   WriteHistogram(stats.time_to_safepoint_ns, "time_to_safepoint_ns", record);
   record.Set("heap_bytes", stats.max_bytes);
   record.Set("live_bytes", stats.live_bytes);

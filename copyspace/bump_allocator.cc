@@ -17,8 +17,9 @@ bool BumpAllocator::Refill(CopySpace& space, AcquirePurpose purpose, size_t byte
 void BumpAllocator::Close(CopySpace& space) {
   if (block_ == nullptr) return;
   Block* block = block_;
-  const uintptr_t begin = block->region_begin(space.active_region());
-  const uint32_t used = static_cast<uint32_t>(top() - begin);
+  const int region = space.active_region();
+  const uint32_t used = static_cast<uint32_t>(top() - block->region_begin(region));
+  allocated_ += Bytes(used - block->used(region));
   SetLimit(kClosedLimit);
   block_ = nullptr;
   payload_ = 0;

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "absl/base/config.h"
 #include "absl/base/optimization.h"
@@ -48,6 +49,9 @@ class BumpAllocator {
 
   // Returns the open block, if any, with exactly what was allocated.
   void Close(CopySpace& space);
+
+  // Bytes allocated, padding included, in regions that have been closed, since the last call.
+  Bytes TakeAllocated() { return std::exchange(allocated_, Bytes(0)); }
 
   // Any thread, while the owner keeps the allocator alive: the owner's next TryAllocate, or one
   // soon after, and all that follow return 0 until the owner restores the limit.
@@ -100,6 +104,7 @@ class BumpAllocator {
   uintptr_t real_limit_ = kClosedLimit;  // what the owner last wanted limit_ to be
   Block* block_ = nullptr;
   bool known_zero_ = false;
+  Bytes allocated_;  // see TakeAllocated
 
  public:
   static constexpr size_t kTopOffset = 0;

@@ -32,7 +32,7 @@ class TimedPause {
 absl::StatusOr<CycleResult> ConcurrentCycle::Run(NotePause note_pause) {
   CycleResult result;
   // Pause: what was active becomes from-space, and every load barrier is armed.
-  if (absl::Status status = Flip(note_pause, result); !status.ok()) return status;
+  if (absl::Status status = Flip(note_pause); !status.ok()) return status;
   // Roots: those of running mutators are forwarded by themselves.
   ForwardRoots();
   // Every object that a root leads to is copied or marked, and scanned.
@@ -51,14 +51,13 @@ absl::StatusOr<CycleResult> ConcurrentCycle::Run(NotePause note_pause) {
   return result;
 }
 
-absl::Status ConcurrentCycle::Flip(NotePause note_pause, CycleResult& result) {
+absl::Status ConcurrentCycle::Flip(NotePause note_pause) {
   const TimedPause pause(safepoints_, note_pause);
   if (absl::Status status = parts_.AllowAccessToReserve(pause->stopped()); !status.ok()) {
     return status;
   }
   if (parts_.stress_.verify) parts_.VerifyOrStop(*pause, "before a cycle");
   parts_.CloseAllocators(pause->mutators());
-  result.bytes_before = spaces_.object_bytes().count();
   const platform::Bytes in_copies = spaces_.copy().allocated_bytes();
   parts_.Flip(pause->stopped());
   const auto mutators = static_cast<int64_t>(pause->mutators().size());

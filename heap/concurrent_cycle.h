@@ -34,7 +34,7 @@ class ConcurrentCycle {
   absl::StatusOr<CycleResult> Run(NotePause note_pause);
 
  private:
-  absl::Status Flip(NotePause note_pause, CycleResult& result);
+  absl::Status Flip(NotePause note_pause);
   void ForwardRoots();
   void TraceToTheEnd();
   bool MustFinishInPause() const;

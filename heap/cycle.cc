@@ -51,7 +51,6 @@ absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
 
   // Objects end where the allocators stood: from here on all accounts are exact.
   CloseAllocators(pause.mutators());
-  result.bytes_before = spaces_.object_bytes().count();
   // What was active becomes from-space, and nothing is marked.
   Flip(stopped);
   // Every object that a root leads to is copied or marked, and every reference to it forwarded.

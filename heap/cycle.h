@@ -21,7 +21,6 @@ namespace ebb::internal {
 
 struct CycleResult {
   TraceCounts trace;
-  int64_t bytes_before = 0;  // of objects
   int64_t live_bytes = 0;
 };
 

@@ -26,14 +26,16 @@ struct HeapStats {
   Histogram pause_ns;              // from the request for a pause to its end
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
   Histogram stall_ns;              // waits of allocating threads for a concurrent cycle to make room
+  int64_t stalls_for_flip = 0;     // of these: the cycle had not yet flipped
+  int64_t stalls_for_end = 0;      // it had, and what was left was kept for what it evacuates
   int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
 
   int64_t max_bytes = 0;
   int64_t heap_bytes = 0;          // in use now: both halves of blocks, large, pinned, tables
   int64_t peak_heap_bytes = 0;
   int64_t live_bytes = 0;          // of objects, as the last cycle left them
-  int64_t allocated_bytes = 0;     // of objects, at the last cycle's begin, all cycles together
-                                   // (about, where cycles are concurrent)
+  int64_t allocated_bytes = 0;     // of objects, ever; but for those in regions that mutators are
+                                   // still filling, which the next cycle counts
   int64_t large_bytes = 0;         // of large objects now
   int64_t pinned_bytes = 0;        // of pinned objects now
   int64_t collector_bytes = 0;     // worklists, part of heap_bytes

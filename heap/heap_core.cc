@@ -160,12 +160,20 @@ void HeapCore::AfterRefill(Mutator& mutator) {
 // cycle's end comes when the next can be requested.
 void HeapCore::Stall(int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
+  const bool has_flipped = pacer_->cycle_runs();
   Mutator::ParkThread(/*except=*/nullptr);
   collector_->Request();
   pacer_->AwaitRoom(seen);
   Mutator::UnparkThread();
+  const int64_t nanos = platform::MonotonicNanos() - begin;
+  LOG_IF(WARNING, absl::Nanoseconds(nanos) > options_.safepoint_warning)
+      << "an allocation waited " << absl::Nanoseconds(nanos) << " for a concurrent cycle to "
+      << (has_flipped ? "end: the program allocates faster than it evacuates; raise max_bytes, or "
+                        "concurrent_workers"
+                      : "flip: see time_to_safepoint_ns, and collector_niceness");
   absl::MutexLock lock(&stats_mu_);
-  totals_.stall_ns.Record(platform::MonotonicNanos() - begin);
+  totals_.stall_ns.Record(nanos);
+  ++(has_flipped ? totals_.stalls_for_end : totals_.stalls_for_flip);
 }
 
 absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
@@ -177,7 +185,6 @@ absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
   absl::MutexLock lock(&stats_mu_);
   totals_.pause_ns.Record(end - pause.requested_at());
   totals_.collect_ns += end - begin;
-  survived_bytes_ = run->live_bytes;
   return absl::OkStatus();
 }
 
@@ -186,7 +193,6 @@ void HeapCore::NoteCycle(const CycleResult& result) {
   cycles_.fetch_add(1, std::memory_order_relaxed);
   absl::MutexLock lock(&stats_mu_);
   ++totals_.collections;
-  totals_.allocated_bytes += result.bytes_before - survived_bytes_;
   totals_.live_bytes = result.live_bytes;
   totals_.worklist_overflows += result.trace.overflows;
   totals_.collector_bytes = cycle_->memory().count();
@@ -209,11 +215,7 @@ void HeapCore::RunConcurrentCycle() {
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
       NoteCycle(*run);
-      const int64_t evacuated = evacuated_bytes() - evacuated_before;
-      pacer_->EndCycle(Bytes(evacuated));
-      const Bytes in_place = spaces_->object_bytes() - spaces_->copy().allocated_bytes();
-      absl::MutexLock lock(&stats_mu_);
-      survived_bytes_ = evacuated + in_place.count();
+      pacer_->EndCycle(Bytes(evacuated_bytes() - evacuated_before));
     }
     absl::MutexLock lock(&stats_mu_);
     last_concurrent_status_ = run.status();
@@ -382,6 +384,9 @@ HeapStats HeapCore::stats() const {
   stats.peak_heap_bytes = spaces_->ledger().peak().count();
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
+  stats.allocated_bytes = allocated_bytes_.load(std::memory_order_relaxed) +
+                          spaces_->pinned().allocated_bytes().count() +
+                          spaces_->large().allocated_bytes().count();
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
   stats.mutators = safepoints_.mutator_count();

@@ -49,6 +49,11 @@ class HeapCore {
   std::unique_ptr<MutatorForwarder> NewForwarder();
   // What mutators have evacuated, by way of their forwarders.
   void AddEvacuationCounts(const EvacuationCounts& counts);
+  // What a mutator has allocated in the copy space, when it is known.
+  void AddAllocated(platform::Bytes bytes) {
+    // Relaxed: a count that publishes nothing.
+    allocated_bytes_.fetch_add(bytes.count(), std::memory_order_relaxed);
+  }
   // `mutator` has taken a fresh region: the next cycle may be due, or the one that runs late.
   void AfterRefill(Mutator& mutator);
 
@@ -107,6 +112,7 @@ class HeapCore {
   // Cycles run. Written by the thread whose turn it is, read by anybody. Relaxed: a count that
   // publishes nothing; what a cycle did is published by its pauses, handshakes and locks.
   std::atomic<int64_t> cycles_ = 0;
+  std::atomic<int64_t> allocated_bytes_ = 0;    // in the copy space; relaxed likewise
   std::atomic<int64_t> exhaustions_ = 0;        // relaxed likewise
   std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
 
@@ -114,8 +120,6 @@ class HeapCore {
 
   mutable absl::Mutex stats_mu_;
   HeapStats totals_ ABSL_GUARDED_BY(stats_mu_);
-  // Of totals_.live_bytes, what the last cycle has found: the rest was allocated beside it.
-  int64_t survived_bytes_ ABSL_GUARDED_BY(stats_mu_) = 0;
   absl::Status last_concurrent_status_ ABSL_GUARDED_BY(stats_mu_);
 
   // Last, so that they end before what they use.

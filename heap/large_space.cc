@@ -44,6 +44,7 @@ absl::StatusOr<uintptr_t> LargeSpace::Allocate(size_t object_bytes, Bytes keep_f
   }
   objects_[*begin] = size;
   object_bytes_ += Bytes(static_cast<int64_t>(object_bytes));
+  allocated_bytes_ += Bytes(static_cast<int64_t>(object_bytes));
   LargeHeader& header = HeaderOf(ObjectAt(*begin));
   // Relaxed: who reads the mark got the reference from this thread in an ordered way.
   header.marked_in.store(cycle_, std::memory_order_relaxed);
@@ -185,6 +186,11 @@ bool LargeSpace::IsObject(Reference object) const {
 Bytes LargeSpace::object_bytes() const {
   absl::MutexLock lock(&mu_);
   return object_bytes_;
+}
+
+Bytes LargeSpace::allocated_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return allocated_bytes_;
 }
 
 absl::Status LargeSpace::CheckInvariants() const {

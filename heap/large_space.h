@@ -64,6 +64,8 @@ class LargeSpace {
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the objects (headers included) that the last sweep left, and were allocated since.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Of all objects there ever were.
+  platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -110,6 +112,7 @@ class LargeSpace {
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   uintptr_t committed_end_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
+  platform::Bytes allocated_bytes_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace ebb::internal

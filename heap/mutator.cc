@@ -252,6 +252,7 @@ void Mutator::SafepointSlow() {
 
 void Mutator::CloseAllocator() {
   allocator_.Close(heap_->spaces().copy());
+  heap_->AddAllocated(allocator_.TakeAllocated());
   if (forwarder_ != nullptr) heap_->AddEvacuationCounts(forwarder_->Finish());
 }
 
@@ -321,6 +322,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
         return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
       }
       header = AllocateFromOpenRegion(object_bytes, align16);
+      heap_->AddAllocated(allocator_.TakeAllocated());
       heap_->AfterRefill(*this);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();

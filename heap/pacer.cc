@@ -13,6 +13,8 @@ namespace {
 constexpr Bytes kRoomAtRequest = 16 * kRegionSize;
 // A mutator's longest turn of evacuating, half a millisecond or so.
 constexpr Bytes kMostAssistance = 8 * kRegionSize;
+// Of mutators' room at the flip, what they run on in while a cycle that has evacuated finishes.
+constexpr double kRoomToFinish = 0.125;
 // Copies waste this share of what they need, at the ends of regions.
 constexpr int64_t kWasteDivisor = 16;
 
@@ -47,8 +49,10 @@ Pacer::Advice Pacer::AfterRefill() const {
   const bool begin_cycle = room.for_mutators < std::min(kRoomAtRequest, max_bytes_ / 16);
   const int64_t for_mutators = for_mutators_at_flip_.load(std::memory_order_relaxed);
   if (room.for_evacuation == Bytes(0) || for_mutators == 0) return {begin_cycle, Bytes(0)};
-  const double left =
-      static_cast<double>(room.for_mutators.count()) / static_cast<double>(for_mutators);
+  const double in_all = static_cast<double>(for_mutators);
+  const double to_finish = kRoomToFinish * in_all;
+  const double left = std::max(0.0, static_cast<double>(room.for_mutators.count()) - to_finish) /
+                      (in_all - to_finish);
   const auto allowed = static_cast<int64_t>(
       left * static_cast<double>(for_evacuation_at_flip_.load(std::memory_order_relaxed)));
   const Bytes behind = std::max(room.for_evacuation - Bytes(allowed), Bytes(0));

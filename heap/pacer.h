@@ -35,6 +35,8 @@ class Pacer {
     platform::Bytes assist;  // how much the thread is to evacuate
   };
   Advice AfterRefill() const;
+  // Whether a cycle has flipped and not yet ended.
+  bool cycle_runs() const { return space_.room().for_evacuation > platform::Bytes(0); }
 
   // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
   void NoteRoom() ABSL_LOCKS_EXCLUDED(mu_);

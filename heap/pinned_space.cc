@@ -111,6 +111,7 @@ absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_
     slot = TakeSlot(**chunk);
   }
   object_bytes_ += Bytes(static_cast<int64_t>(SlotBytes(size_class)));
+  allocated_bytes_ += Bytes(static_cast<int64_t>(SlotBytes(size_class)));
   std::memset(reinterpret_cast<void*>(slot), 0, SlotBytes(size_class));
   return slot;
 }
@@ -227,6 +228,11 @@ bool PinnedSpace::IsObject(Reference object) const {
 Bytes PinnedSpace::object_bytes() const {
   absl::MutexLock lock(&mu_);
   return object_bytes_;
+}
+
+Bytes PinnedSpace::allocated_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return allocated_bytes_;
 }
 
 absl::Status PinnedSpace::CheckInvariants() const {

@@ -54,6 +54,8 @@ class PinnedSpace {
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the slots in use.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Of all objects there ever were.
+  platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -111,6 +113,7 @@ class PinnedSpace {
   std::vector<uintptr_t> free_ ABSL_GUARDED_BY(mu_);  // empty, pages given back
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
+  platform::Bytes allocated_bytes_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace ebb::internal
