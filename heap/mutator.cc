@@ -8,7 +8,6 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
-#include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "heap/align.h"
 #include "heap/heap.h"
@@ -397,31 +396,32 @@ Stamp Stamp::Of(const Mutator& mutator) {
 }
 
 Stamp Stamp::At(uintptr_t place) {
-  const Mutator* suspended = nullptr;
+  const Mutator* found = nullptr;
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
     if (!m->heap_->spaces().Contains(place)) continue;
-    if (m->suspensions_ == 0) return Of(*m);
-    suspended = m;
+    found = m;
+    if (m->suspensions_ == 0) break;
   }
-  CHECK(suspended == nullptr) << suspended->thread_name()
-                              << " touches its heap in a Blocking scope, in which it counts as "
-                                 "stopped: leave the scope first";
-  LOG(FATAL) << ThreadName() << " touches " << absl::StrCat("0x", absl::Hex(place))
-             << ", which lies in no heap that the thread is attached to: make an ebb::Mutator on "
-                "this thread first, and keep Fields in managed objects only";
+  CHECK(found != nullptr)
+      << ThreadName() << " touches " << absl::StrCat("0x", absl::Hex(place))
+      << ", which lies in no heap that the thread is attached to: make an "
+         "ebb::Mutator on this thread first, and keep Fields in managed objects "
+         "only";
+  CHECK(found->suspensions_ == 0) << found->thread_name()
+                                  << " touches its heap in a Blocking scope, in which it counts as "
+                                     "stopped: leave the scope first";
+  return Of(*found);
 }
 
 void Stamp::Check() const {
-  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    if (m != mutator_) continue;
-    CHECK(epoch_ == m->epoch_) << "a stale ebb::Ref: its thread has passed " << m->epoch_ - epoch_
-                               << " safepoints since it was made, and the object may have moved; "
-                                  "hold it in an ebb::Local";
-    return;
-  }
-  LOG(FATAL) << ThreadName()
-             << " uses an ebb::Ref that another thread made, or whose Mutator has "
-                "gone: hand objects over in Fields or Persistents";
+  const Mutator* m = this_threads_mutators;
+  while (m != nullptr && m != mutator_) m = m->next_on_thread_;
+  CHECK(m != nullptr) << ThreadName()
+                      << " uses an ebb::Ref that another thread made, or whose Mutator has gone: "
+                         "hand objects over in Fields or Persistents";
+  CHECK(epoch_ == m->epoch_) << "a stale ebb::Ref: its thread has passed " << m->epoch_ - epoch_
+                             << " safepoints since it was made, and the object may have moved; "
+                                "hold it in an ebb::Local";
 }
 
 }  // namespace internal
