@@ -18,6 +18,17 @@ for workload in "${workloads[@]}"; do
   grep -q "^$workload: " table.txt || fail "$workload is not in the table"
 done
 
+# The JVMs, once each: the checksums say whether they ran the same program.
+"$bench" W4 W7 --live 64m --smoke --collector concurrent --peers zgc,shenandoah,g1 \
+  --json jvm.json >jvm.txt 2>&1 || fail "JVMs: exit $?"
+cat jvm.txt
+/usr/bin/python3 "$check" jvm.json W4 W7 || fail "jvm.json"
+for peer in zgc shenandoah g1; do
+  if grep -q "^skipped: peer $peer: " jvm.txt; then continue; fi   # shown above
+  [[ $(grep -c "\"kind\":\"result\".*\"subject\":\"$peer\".*\"pause_ns\"" jvm.json) == 2 ]] ||
+    fail "$peer: not two results with pauses: $(cat jvm.json)"
+done
+
 # The main job is W1 on two mutators, alone.
 "$bench" --smoke --json main.json >main.txt 2>&1 || fail "main job: exit $?"
 /usr/bin/python3 "$check" main.json W1 || fail "main.json"

@@ -114,7 +114,7 @@ Workload DropWorkload() {
   Workload workload;
   workload.name = "drop";
   workload.about = "resident memory 3 s after 2 GiB of objects were dropped and collected";
-  workload.peers = Peers();
+  workload.peers = LibraryPeers();
   workload.bars = {{.of = "resident_after_drop_bytes", .at_most = 1,
                     .reference = "allowed_resident_bytes"}};
   workload.details = {"resident_before_drop_bytes", "resident_after_drop_bytes",

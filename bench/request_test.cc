@@ -61,19 +61,17 @@ TEST(RequestTest, APeerWithoutAHeapSizeRunsOnceForAllHeaps) {
 }
 
 TEST(RequestTest, LiveSizesAreThoseOfTheWorkloadOrAsAskedFor) {
-  EXPECT_THAT(PlanOf("W7"),
-              ElementsAre("W7 ebb/parallel threads=1 heap=3x live=64m",
-                          "W7 ebb/concurrent threads=1 heap=3x live=64m",
-                          "W7 mimalloc threads=1 live=64m",
-                          "W7 ebb/parallel threads=1 heap=3x live=256m",
-                          "W7 ebb/concurrent threads=1 heap=3x live=256m",
-                          "W7 mimalloc threads=1 live=256m",
-                          "W7 ebb/parallel threads=1 heap=3x live=1g",
-                          "W7 ebb/concurrent threads=1 heap=3x live=1g",
-                          "W7 mimalloc threads=1 live=1g",
-                          "W7 ebb/parallel threads=1 heap=3x live=4g",
-                          "W7 ebb/concurrent threads=1 heap=3x live=4g",
-                          "W7 mimalloc threads=1 live=4g"));
+  EXPECT_THAT(
+      PlanOf("W7 --live 64m"),
+      ElementsAre("W7 ebb/parallel threads=1 heap=3x live=64m",
+                  "W7 ebb/concurrent threads=1 heap=3x live=64m", "W7 mimalloc threads=1 live=64m",
+                  "W7 zgc threads=1 heap=3x live=64m", "W7 shenandoah threads=1 heap=3x live=64m"));
+  EXPECT_THAT(
+      PlanOf("W7 --peers mimalloc --collector parallel"),
+      ElementsAre("W7 ebb/parallel threads=1 heap=3x live=64m", "W7 mimalloc threads=1 live=64m",
+                  "W7 ebb/parallel threads=1 heap=3x live=256m", "W7 mimalloc threads=1 live=256m",
+                  "W7 ebb/parallel threads=1 heap=3x live=1g", "W7 mimalloc threads=1 live=1g",
+                  "W7 ebb/parallel threads=1 heap=3x live=4g", "W7 mimalloc threads=1 live=4g"));
   EXPECT_THAT(PlanOf("W7 --live 2g,1536m --peers none"),
               ElementsAre("W7 ebb/parallel threads=1 heap=3x live=2g",
                           "W7 ebb/concurrent threads=1 heap=3x live=2g",
@@ -85,6 +83,13 @@ TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {
   EXPECT_THAT(PlanOf("pause --heap 3 --live 64m --threads 2 --peers boehm"),
               ElementsAre("pause ebb/parallel threads=1 workers=1",
                           "pause ebb/parallel threads=1 workers=2"));
+}
+
+TEST(RequestTest, APeerIsLeftOutOfWorkloadsThatItCannotRun) {
+  EXPECT_THAT(PlanOf("W6b --peers mimalloc,zgc"),
+              ElementsAre("W6b ebb/parallel threads=1 heap=5x", "W6b mimalloc threads=1"));
+  EXPECT_THAT(PlanOf("W4 --peers g1 --collector parallel"),
+              ElementsAre("W4 ebb/parallel threads=1 heap=3x", "W4 g1 threads=1 heap=3x"));
 }
 
 TEST(RequestTest, PeersWithoutAValueAreAllOfThem) {

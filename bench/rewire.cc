@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "bench/jvm_peer.h"
 #include "bench/meter.h"
 #include "bench/random.h"
 #include "bench/subjects.h"
@@ -203,6 +204,38 @@ absl::Status Measure(const RewireJob& job, uint64_t seed, S& subject, typename S
   return absl::OkStatus();
 }
 
+absl::StatusOr<Record> RunHere(const RunSpec& spec, const RewireJob& job, int64_t heap_bytes) {
+  const SubjectOptions options = {.name = spec.subject,
+                                  .collector = spec.collector,
+                                  .heap_bytes = heap_bytes,
+                                  .workers = spec.workers};
+  return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
+    Measured measured;
+    absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) {
+      return Measure(job, spec.seed, subject, thread, measured);
+    });
+    if (!status.ok()) return status;
+    Record record;
+    measured.meter.Write(record);
+    if (subject.Collections() > 0) record.Set("timed_collections", measured.collections);
+    record.Set("checksum", measured.checksum);
+    WriteDistribution(std::move(measured.batches_ns), "latency_ns", record);
+    subject.Describe(record);
+    return record;
+  });
+}
+
+absl::StatusOr<Record> RunOnJvm(const RunSpec& spec, const RewireJob& job, int64_t heap_bytes) {
+  return RunRewireOnJvm({.peer = spec.subject,
+                         .heap_bytes = heap_bytes,
+                         .nodes = job.nodes,
+                         .steps = job.steps,
+                         .batch = job.batch,
+                         .garbage_bytes = job.garbage ? RewireJob::kGarbageBytes : 0,
+                         .seed = spec.seed,
+                         .smoke = spec.smoke});
+}
+
 // An upper bound: no more than were replaced, and no more than stay in the long run.
 double ReplacedNodes(double nodes, int64_t steps) {
   return std::min(static_cast<double>(steps / RewireJob::kStepsPerNode), kReplacedShare * nodes);
@@ -227,28 +260,14 @@ uint32_t RewireJob::NodesFor(int64_t live_bytes, int64_t steps) {
 
 absl::StatusOr<Record> RunRewire(const RunSpec& spec, const RewireJob& job) {
   if (job.nodes == 0) return absl::InvalidArgumentError("the live size is too small for a graph");
-  const int64_t live = job.LiveBytes();
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(live)),
-      .workers = spec.workers};
-  return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
-    Measured measured;
-    absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) {
-      return Measure(job, spec.seed, subject, thread, measured);
-    });
-    if (!status.ok()) return status;
-    Record record;
-    measured.meter.Write(record);
-    record.Set("operations", job.steps);
-    record.Set("largest_live_bytes", live);
-    if (subject.Collections() > 0) record.Set("timed_collections", measured.collections);
-    record.Set("checksum", measured.checksum);
-    WriteDistribution(std::move(measured.batches_ns), "latency_ns", record);
-    subject.Describe(record);
-    return record;
-  });
+  const auto heap_bytes =
+      static_cast<int64_t>(spec.heap_multiple * static_cast<double>(job.LiveBytes()));
+  absl::StatusOr<Record> record =
+      IsJvmPeer(spec.subject) ? RunOnJvm(spec, job, heap_bytes) : RunHere(spec, job, heap_bytes);
+  if (!record.ok()) return record;
+  record->Set("operations", job.steps);
+  record->Set("largest_live_bytes", job.LiveBytes());
+  return record;
 }
 
 }  // namespace ebb::bench

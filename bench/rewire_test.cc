@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "bench/subjects.h"
 #include "gtest/gtest.h"
 
 namespace ebb::bench {
@@ -30,6 +31,17 @@ TEST(RewireTest, EverySubjectEndsWithTheSameGraph) {
     EXPECT_EQ(RunOn(subject, kJob).Number("checksum"), checksum) << subject;
   }
   EXPECT_NE(RunOn("ebb", kJob, 2).Number("checksum"), checksum);
+}
+
+// The Java program is another one, and has to be the same.
+TEST(RewireTest, AJvmEndsWithTheSameGraph) {
+  if (absl::Status status = CheckPeer("g1"); !status.ok()) GTEST_SKIP() << status.message();
+  const Record ebb = RunOn("ebb", kJob, 7);
+  const Record jvm = RunOn("g1", kJob, 7);
+  EXPECT_EQ(jvm.Number("checksum"), ebb.Number("checksum"));
+  EXPECT_EQ(jvm.Number("latency_ns.count"), ebb.Number("latency_ns.count"));
+  EXPECT_GT(jvm.Number("timed_collections"), 0);
+  EXPECT_GE(jvm.Number("pause_ns.count"), jvm.Number("timed_collections"));
 }
 
 TEST(RewireTest, EveryBatchIsTimedAndTheHeapIsCollectedMeanwhile) {

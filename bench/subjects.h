@@ -13,7 +13,8 @@
 //   subject.Collections()              how many there have been
 //   subject.Describe(record)           collections, pauses, heap size
 //
-// To add a peer: a class with these words, a line in Peers() and one in WithSubject.
+// To add a peer: a class with these words, a line in LibraryPeers() and one in WithSubject. JVMs
+// are peers without these words: see bench/jvm_peer.h.
 
 #ifndef EBB_BENCH_SUBJECTS_H_
 #define EBB_BENCH_SUBJECTS_H_
@@ -33,8 +34,9 @@
 
 namespace ebb::bench {
 
-// The names that --peers accepts.
+// The names that --peers accepts; and, without the JVMs, those that run any workload.
 const std::vector<std::string>& Peers();
+const std::vector<std::string>& LibraryPeers();
 
 // Ok if the peer can run in this process; Unavailable, saying why, if it cannot. Loads it.
 absl::Status CheckPeer(const std::string& name);

@@ -147,7 +147,7 @@ Workload Describe(const char* name, const char* about,
   Workload workload;
   workload.name = name;
   workload.about = about;
-  workload.peers = Peers();
+  workload.peers = LibraryPeers();
   workload.default_peers = {"boehm"};
   workload.heap_multiples = {3, 5};
   workload.threads = {1, 2};

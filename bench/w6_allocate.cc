@@ -150,7 +150,7 @@ Workload W6aAllocateAndDrop() {
   Workload workload;
   workload.name = "W6a";
   workload.about = "allocate 32 bytes and drop them at once";
-  workload.peers = Peers();
+  workload.peers = LibraryPeers();
   workload.default_peers = {"mimalloc", "boehm"};
   workload.bars = {{.of = "wall_s", .at_most = 0.30, .peer = "mimalloc"},
                    {.of = "wall_s", .at_most = 0.08, .peer = "boehm"}};
@@ -162,7 +162,7 @@ Workload W6bAllocateInWindow() {
   Workload workload;
   workload.name = "W6b";
   workload.about = "sizes 16 to 512 in a window of slots replaced at random";
-  workload.peers = Peers();
+  workload.peers = LibraryPeers();
   workload.default_peers = {"mimalloc", "boehm"};
   workload.heap_multiples = {5};
   workload.run = &RunW6b;

@@ -4,7 +4,7 @@
 # shells at once. Prints nothing, and takes about 0.01 s, when all is in place.
 #
 #   tools/setup.sh            what building and testing need
-#   tools/setup.sh --peers    also the allocators that bench/ compares Ebb with
+#   tools/setup.sh --peers    also the allocators and the JVM that bench/ compares Ebb with
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,7 +17,7 @@ want="v4 ${sources[*]}"
 
 for argument in "$@"; do
   case $argument in
-    --peers) packages+=(libgc-dev libmimalloc-dev libjemalloc-dev) ;;
+    --peers) packages+=(libgc-dev libmimalloc-dev libjemalloc-dev openjdk-17-jdk-headless) ;;
     *) echo "setup: unknown argument '$argument' (known: --peers)" >&2; exit 2 ;;
   esac
 done
