@@ -103,7 +103,7 @@ TEST_F(DuringACycleTest, RequestsDuringACycleBringNoOther) {
   for (int i = 0; i < 3; ++i) collector_->Request();
   cycles_.LetGo();
   collector_->RunOne();
-  EXPECT_EQ(cycles_.begun(), 2);
+  ASSERT_EQ(cycles_.begun(), 2);
   // The next request is heard again.
   collector_->Request();
   cycles_.AwaitBegun(3);
