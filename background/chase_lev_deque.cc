@@ -88,6 +88,7 @@ void ChaseLevDeque::ResetWhenQuiescent() {
     Array::Delete(array);
     array = older;
   }
+  // Relaxed: as above.
   array_.store(array, std::memory_order_relaxed);
   push_limit_ = top_.load(std::memory_order_relaxed) + array->capacity();
 }

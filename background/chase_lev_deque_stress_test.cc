@@ -62,6 +62,7 @@ class Round {
   void Check() const {
     EXPECT_TRUE(deque_.EmptyHint());
     for (uint64_t i = 0; i < count_; ++i) {
+      // Relaxed: the threads have been joined.
       ASSERT_EQ(items_[i].received.load(std::memory_order_relaxed), 1) << "item " << i;
     }
   }

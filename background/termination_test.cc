@@ -48,15 +48,18 @@ TEST(TerminationTest, AWorkerWaitsWhileAnotherIsActiveAndThenBothFinish) {
 TEST(TerminationTest, AWorkerThatSeesWorkBecomesActiveAgain) {
   Termination termination;
   termination.Reset(2);
+  // Relaxed throughout: flags that hand nothing over.
   std::atomic<bool> work{false};
   std::atomic<bool> active_again{false};
   std::thread other([&] {
     EXPECT_TRUE(termination.AwaitWork([&] { return work.load(std::memory_order_relaxed); }));
     EXPECT_EQ(termination.idle_hint(), 0);
+    // Relaxed: as said above.
     active_again.store(true, std::memory_order_relaxed);
     EXPECT_FALSE(termination.AwaitWork(Never));
   });
   while (termination.idle_hint() == 0) std::this_thread::yield();
+  // Relaxed: as said above.
   work.store(true, std::memory_order_relaxed);
   while (!active_again.load(std::memory_order_relaxed)) std::this_thread::yield();
   EXPECT_FALSE(termination.AwaitWork(Never));
@@ -67,12 +70,13 @@ TEST(TerminationTest, ALateWorkerIsWaitedFor) {
   Termination termination;
   termination.Reset(1);
   ASSERT_TRUE(termination.Enter());
-  std::atomic<bool> finished{false};
+  std::atomic<bool> finished{false};  // relaxed throughout: hands nothing over
   std::thread first([&] {
     EXPECT_FALSE(termination.AwaitWork(Never));
     finished.store(true, std::memory_order_relaxed);
   });
   while (termination.idle_hint() == 0) std::this_thread::yield();
+  // Relaxed: as said above.
   EXPECT_FALSE(finished.load(std::memory_order_relaxed));
   EXPECT_FALSE(termination.AwaitWork(Never));
   first.join();

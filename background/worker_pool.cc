@@ -110,7 +110,7 @@ int WorkerPool::Job::RecruitSlow() {
     const int most = std::min(helpers_, static_cast<int>(pool_.helpers_.size()));
     while (recruited < most && pool_.Employ(recruited + 1, *this)) ++recruited;
   }
-  recruited_.store(recruited, std::memory_order_relaxed);
+  recruited_.store(recruited, std::memory_order_relaxed);  // as above
   return recruited;
 }
 

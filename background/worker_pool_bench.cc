@@ -36,6 +36,7 @@ void BM_Recruit(benchmark::State& state) {
     std::atomic<int64_t> last{0};
     auto work = [&last](int) {
       const int64_t now = platform::MonotonicNanos();
+      // Relaxed: the greatest of some times, which is read after the join.
       int64_t seen = last.load(std::memory_order_relaxed);
       while (seen < now && !last.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
       }
@@ -45,7 +46,7 @@ void BM_Recruit(benchmark::State& state) {
     job.Recruit();
     recruits.push_back(platform::MonotonicNanos() - start);
     job.Join();
-    latencies.push_back(last.load(std::memory_order_relaxed) - start);
+    latencies.push_back(last.load(std::memory_order_relaxed) - start);  // joined
     state.SetIterationTime(static_cast<double>(latencies.back()) * 1e-9);
   }
   state.counters["p50_us"] = Percentile(latencies, 50);

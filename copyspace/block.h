@@ -54,9 +54,7 @@ class alignas(kBlockHeaderSize.size()) Block {
   uint32_t used(int region) const { return used_[region].load(std::memory_order_relaxed); }
 
   // inv.known-zero: every byte of the region at or above used() is zero.
-  bool known_zero(int region) const {
-    return known_zero_[region].load(std::memory_order_relaxed);
-  }
+  bool known_zero(int region) const { return known_zero_[region].load(std::memory_order_relaxed); }
 
   // The region was filled by evacuation in the cycle in which it last became active.
   bool is_survivor(int region) const { return survivor_[region].load(std::memory_order_relaxed); }
@@ -85,17 +83,16 @@ class alignas(kBlockHeaderSize.size()) Block {
   friend class CopySpace;
   friend class SharedBlockList;
 
-  void set_used(int region, uint32_t used) {
-    used_[region].store(used, std::memory_order_relaxed);
-  }
+  // Relaxed, all of these: what publishes a header is said above the class.
+  void set_used(int region, uint32_t used) { used_[region].store(used, std::memory_order_relaxed); }
   void set_known_zero(int region, bool value) {
     known_zero_[region].store(value, std::memory_order_relaxed);
   }
   void set_survivor(int region, bool value) {
-    survivor_[region].store(value, std::memory_order_relaxed);
+    survivor_[region].store(value, std::memory_order_relaxed);  // as above
   }
   void set_retained(int region, bool value) {
-    retained_[region].store(value, std::memory_order_relaxed);
+    retained_[region].store(value, std::memory_order_relaxed);  // as above
   }
   // Returns what it was.
   bool exchange_failed(int region, bool value) {

@@ -91,6 +91,7 @@ class BumpAllocator {
                  : [limit] "m"(limit_), [next] "r"(next_payload));
     return past;
 #else
+    // Relaxed: says only that there may be a reason to stop; RestoreLimit acquires the reason.
     return next_payload > limit_.load(std::memory_order_relaxed);
 #endif
   }

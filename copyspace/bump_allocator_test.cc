@@ -102,14 +102,18 @@ TEST(BumpAllocator, TheReasonIsSeenAfterRestore) {
   std::atomic<int> seen = 0;
   std::thread other([&] {
     for (int round = 1; round <= kRounds; ++round) {
+      // Relaxed: ForceSlow publishes it, which is what is tested.
       reason.store(round, std::memory_order_relaxed);
       allocator.ForceSlow();
+      // Acquire: pairs with the release below, so that no round begins before the last one's
+      // restore.
       while (seen.load(std::memory_order_acquire) != round) std::this_thread::yield();
     }
   });
-  while (seen.load(std::memory_order_relaxed) != kRounds) {
+  while (seen.load(std::memory_order_relaxed) != kRounds) {  // this thread's own store
     if (allocator.TryAllocate(64) != 0) continue;
     allocator.RestoreLimit();
+    // Relaxed: RestoreLimit has acquired it. Release: see the acquire above.
     seen.store(reason.load(std::memory_order_relaxed), std::memory_order_release);
     if (allocator.room() >= 64) continue;
     if (!allocator.Refill(*space, kMutator, 64)) {

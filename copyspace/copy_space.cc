@@ -68,6 +68,7 @@ CopySpace::CopySpace(platform::System& system, Ledger& ledger, const Options& op
 
 CopySpace::~CopySpace() {
   absl::MutexLock lock(&lock_);
+  // Relaxed: the owner has ordered all users of the space before its end.
   DCHECK_EQ(open_.load(std::memory_order_relaxed), 0) << "an allocator is still open";
   if (reserve_poisoned_) UnpoisonReserve();
   ledger_.Credit(debited_);
@@ -215,11 +216,11 @@ void CopySpace::ReturnBlock(Block* block, uint32_t used) {
   if (room < kPartlyFullRoom && !block->any_retained()) {
     fragmentation_.fetch_add(room.count(), std::memory_order_relaxed);
     full_.Push(*block, BlockList::kFull);
-    open_.fetch_sub(1, std::memory_order_relaxed);
+    open_.fetch_sub(1, std::memory_order_relaxed);  // the list publishes the block, not the count
     return;
   }
   absl::MutexLock lock(&lock_);
-  open_.fetch_sub(1, std::memory_order_relaxed);
+  open_.fetch_sub(1, std::memory_order_relaxed);  // as above: the lock publishes the block
   if (block->any_retained()) {
     retained_.Push(*block, BlockList::kRetained);
     fragmentation_.fetch_add(FragmentationOf(*block).count(), std::memory_order_relaxed);
@@ -274,6 +275,7 @@ Bytes CopySpace::FragmentationOf(const Block& block) const {
 BlockCounts CopySpace::counts() const {
   absl::MutexLock lock(&lock_);
   BlockCounts counts;
+  // Relaxed: a count; what is open meanwhile, nobody may rely on.
   counts.open = open_.load(std::memory_order_relaxed);
   counts.empty = empty_.size();
   counts.partly_full = partly_full_.size();

@@ -75,8 +75,8 @@ class CopySpace {
 
   // InvalidArgument if `range` does not fit; for a fixed space also what the system or the ledger
   // refused.
-  static absl::StatusOr<std::unique_ptr<CopySpace>> Create(platform::System& system,
-                                                           Ledger& ledger, const Options& options);
+  static absl::StatusOr<std::unique_ptr<CopySpace>> Create(platform::System& system, Ledger& ledger,
+                                                           const Options& options);
   CopySpace(const CopySpace&) = delete;
   CopySpace& operator=(const CopySpace&) = delete;
   // No allocator is open. Credits the ledger with all the space holds.
@@ -243,8 +243,7 @@ class CopySpace {
   absl::Status MakeAllBlocks() ABSL_LOCKS_EXCLUDED(lock_);
 
   // Acquire, step by step. Each gives null if its source has nothing.
-  Block* AcquireLocked(AcquirePurpose purpose, Bytes at_least)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  Block* AcquireLocked(AcquirePurpose purpose, Bytes at_least) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Empty active regions that can be acquired, the overdraft left alone. About: what is being paged
   // out may come back.
   int64_t FreeRegions() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);

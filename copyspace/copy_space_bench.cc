@@ -54,14 +54,18 @@ void BM_ClaimAndCommit(benchmark::State& state) {
 }
 BENCHMARK(BM_ClaimAndCommit);
 
+void FillBlocks(CopySpace& space, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    space.ReturnBlock(space.AcquireBlock(AcquirePurpose::kMutator, Bytes(32)), 64 << 10);
+  }
+}
+
 // A pause's part of a cycle of a space of `range(0)` full blocks: it does not grow with them.
 void BM_Flip(benchmark::State& state) {
   SpaceForTest space(platform::GiB(2), {}, /*slabs=*/32);
   for (auto _ : state) {
     state.PauseTiming();
-    for (int64_t i = 0; i < state.range(0); ++i) {
-      space->ReturnBlock(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(32)), 64 << 10);
-    }
+    FillBlocks(*space, state.range(0));
     state.ResumeTiming();
     space->Flip(space.stopped());
     state.PauseTiming();
@@ -76,9 +80,7 @@ void BM_FlipAndFinish(benchmark::State& state) {
   SpaceForTest space(platform::GiB(2), {}, /*slabs=*/32);
   for (auto _ : state) {
     state.PauseTiming();
-    for (int64_t i = 0; i < state.range(0); ++i) {
-      space->ReturnBlock(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(32)), 64 << 10);
-    }
+    FillBlocks(*space, state.range(0));
     state.ResumeTiming();
     space->Flip(space.stopped());
     space->FinishCycle(space.stopped());

@@ -139,8 +139,7 @@ absl::Status CopySpace::CheckMarks(const Block& block) const {
   }
   for (int region = 0; region < kRegionsPerBlock; ++region) {
     if (!block.failed(region)) continue;
-    const bool from_space =
-        in_cycle_ && (region != active_region() || block.retained(region));
+    const bool from_space = in_cycle_ && (region != active_region() || block.retained(region));
     if (!from_space) return Broken("inv.retained", block, "failed, but not in from-space");
     if (block.used(region) == 0) return Broken("inv.retained", block, "failed, but no object");
   }
@@ -170,8 +169,9 @@ absl::Status CopySpace::CheckLists() const {
     ++flipped;
     if (i < flipped_cursor_) return Broken(kTag, block, "flipped, but TakeFlipped has passed it");
   }
-  absl::Status status =
-      Differ(kTag, "open blocks", open_.load(std::memory_order_relaxed), open);
+  // Relaxed: no thread acquires or returns blocks meanwhile, and who says so has ordered those
+  // before.
+  absl::Status status = Differ(kTag, "open blocks", open_.load(std::memory_order_relaxed), open);
   status.Update(Differ(kTag, "flipped blocks", flipped_, flipped));
   status.Update(Differ(kTag, "blocks on lists, open or flipped", frontier_.taken(),
                        walk.visited() + open + flipped));

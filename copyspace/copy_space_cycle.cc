@@ -13,6 +13,7 @@ void CopySpace::Flip(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   CHECK(!in_cycle_) << "Flip before the last cycle's FinishCycle";
   CHECK(!reserve_protected_) << "Flip while the reserve is protected";
+  // Relaxed: the pause has ordered every return of a block before this.
   CHECK_EQ(open_.load(std::memory_order_relaxed), 0) << "Flip with an allocator open";
   AwaitReserve();
   if (reserve_poisoned_) UnpoisonReserve();
@@ -69,6 +70,7 @@ void CopySpace::FinishCycle(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   CHECK(in_cycle_) << "FinishCycle without Flip";
   const bool recount = !CanFinishConcurrently();
+  // Relaxed: the pause orders RetainRegionOf before this, and the next cycle's after it.
   const bool failures = failed_regions_.exchange(0, std::memory_order_relaxed) > 0;
   if (failures) PullFailed();
   has_retained_ = failures;
@@ -179,12 +181,13 @@ void CopySpace::FinishBlock(Block& block) {
 }
 
 void CopySpace::ClearUsage() {
-  // Relaxed, here and below: in a pause.
+  // Relaxed: in a pause, which orders all other accesses before this or after.
   allocated_.store(0, std::memory_order_relaxed);
   fragmentation_.store(0, std::memory_order_relaxed);
 }
 
 void CopySpace::AddUsage(const Block& block) {
+  // Relaxed: as in ClearUsage.
   allocated_.fetch_add(AllocatedIn(block).count(), std::memory_order_relaxed);
   fragmentation_.fetch_add(FragmentationOf(block).count(), std::memory_order_relaxed);
 }

@@ -219,13 +219,18 @@ TEST(CopySpaceStress, BlocksComeAndGoWhileACycleIsFinished) {
   int64_t flipped = 0;
   int64_t left = 0;  // of these, when the finish began
   for (bool last = false; !last; ++cycles) {
+    int64_t flipped_now = 0;
     traffic.Pause([&] {
       EXPECT_EQ(space->CheckInvariants(), absl::OkStatus());
       space->Flip(space.stopped());
       EXPECT_EQ(space->CheckInvariants(), absl::OkStatus());
-      flipped += space->counts().flipped;
+      flipped_now = space->counts().flipped;
     });
-    absl::SleepFor(absl::Microseconds(random() % 500));
+    // The finish meets the traffic anywhere in the cycle. It gets there: who acquires goes on until
+    // no block is flipped.
+    const int64_t enough = static_cast<int64_t>(random() % (flipped_now + 1));
+    while (space->counts().flipped > enough) std::this_thread::yield();
+    flipped += flipped_now;
     left += space->counts().flipped;
     if (random() % 4 == 0) {
       traffic.Pause([&] {

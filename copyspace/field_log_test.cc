@@ -55,7 +55,7 @@ TEST_F(FieldLogTest, OfRacingThreadsOneRemembers) {
       for (int edge = 0; edge < kEdges; ++edge) {
         mine += Remember(block_->region_begin(0) + edge * 8);
       }
-      logged.fetch_add(mine, std::memory_order_relaxed);
+      logged.fetch_add(mine, std::memory_order_relaxed);  // read after the join
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -41,6 +41,7 @@ class Arena {
       objects_[i].word().Initialize(kTypeBits);
       for (int w = 0; w < kPayloadWords; ++w) objects_[i].words[1 + w] = StampOf(i, w);
     }
+    // Relaxed: no thread runs.
     copies_made_.store(0, std::memory_order_relaxed);
     retained_.store(0, std::memory_order_relaxed);
   }
@@ -65,14 +66,14 @@ class Arena {
         continue;
       }
       if (lot == 1) {
-        retained_.fetch_add(1, std::memory_order_relaxed);
+        retained_.fetch_add(1, std::memory_order_relaxed);  // read after the join
         word.Retain(seen.type(), parity);
         return object.reference();
       }
       Object& copy = copies_[thread * kObjects + index];
       for (int w = 0; w < kPayloadWords; ++w) copy.words[1 + w] = object.words[1 + w];
       copy.word().Initialize(seen.type());
-      copies_made_.fetch_add(1, std::memory_order_relaxed);
+      copies_made_.fetch_add(1, std::memory_order_relaxed);  // read after the join
       word.Commit(copy.reference());
       return copy.reference();
     }
@@ -119,6 +120,7 @@ TEST(ForwardingWordStress, ExactlyOneCopyOfEach) {
       threads.emplace_back([&arena, &mine = results[t], &torn, t, parity] {
         for (size_t i = 0; i < kObjects; ++i) {
           mine[i] = arena.Forward(t, i, parity);
+          // Relaxed: read after the join.
           if (!arena.Intact(mine[i], i)) torn.fetch_add(1, std::memory_order_relaxed);
         }
       });

@@ -29,6 +29,7 @@ class Ledger {
       if (used + amount.count() + keep_free.count() > limit_.load(std::memory_order_relaxed)) {
         return false;
       }
+      // Relaxed: see the class.
     } while (!used_.compare_exchange_weak(used, used + amount.count(), std::memory_order_relaxed));
     RaisePeak(used + amount.count());
     return true;
@@ -52,9 +53,9 @@ class Ledger {
 
  private:
   void RaisePeak(int64_t used) {
+    // Relaxed: see the class.
     int64_t peak = peak_.load(std::memory_order_relaxed);
-    while (used > peak &&
-           !peak_.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
+    while (used > peak && !peak_.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
     }
   }
 

@@ -1,5 +1,5 @@
-// Allocation of objects whose payload must be 16-byte aligned: a filler object pads where needed, so
-// that regions stay parsable (inv.region-parsable).
+// Allocation of objects whose payload must be 16-byte aligned: a filler object pads where needed,
+// so that regions stay parsable (inv.region-parsable).
 
 #ifndef EBB_HEAP_ALIGN_H_
 #define EBB_HEAP_ALIGN_H_

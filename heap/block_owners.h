@@ -42,6 +42,7 @@ class BlockOwners {
     std::atomic<uint16_t>& owner = owners_[IndexOf(object)];
     uint16_t now = owner.load(std::memory_order_relaxed);
     if (now == kNobody) [[unlikely]] {
+      // Relaxed: see the class. Of racing workers one wins, by the order of changes of this word.
       const uint16_t mine = static_cast<uint16_t>(self + 1);
       if (owner.compare_exchange_strong(now, mine, std::memory_order_relaxed)) now = mine;
     }

@@ -10,7 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/log/check.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -39,24 +42,46 @@ std::unique_ptr<CollectorThread> NewCollector(absl::AnyInvocable<void()> run_cyc
 class Cycles {
  public:
   void Run() {
-    const int number = begun_.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (number == 1) {
-      first_begun_.Notify();
-      let_go_.WaitForNotification();
-    }
-    ended_.fetch_add(1, std::memory_order_relaxed);
+    absl::MutexLock lock(&mu_);
+    ++begun_;
+    mu_.Await(absl::Condition(&let_go_));
+    ++ended_;
   }
-  void AwaitFirst() { first_begun_.WaitForNotification(); }
-  void LetGo() { let_go_.Notify(); }
-  // Relaxed: what is compared is ordered by the collector's lock.
-  int begun() const { return begun_.load(std::memory_order_relaxed); }
-  int ended() const { return ended_.load(std::memory_order_relaxed); }
+  void AwaitBegun(int count) {
+    absl::MutexLock lock(&mu_);
+    const auto begun = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return begun_ >= count; };
+    mu_.Await(absl::Condition(&begun));
+  }
+  void LetGo() {
+    absl::MutexLock lock(&mu_);
+    let_go_ = true;
+  }
+  int begun() const {
+    absl::MutexLock lock(&mu_);
+    return begun_;
+  }
+  int ended() const {
+    absl::MutexLock lock(&mu_);
+    return ended_;
+  }
 
  private:
-  absl::Notification first_begun_;
-  absl::Notification let_go_;
-  std::atomic<int> begun_ = 0;
-  std::atomic<int> ended_ = 0;
+  mutable absl::Mutex mu_;
+  bool let_go_ ABSL_GUARDED_BY(mu_) = false;
+  int begun_ ABSL_GUARDED_BY(mu_) = 0;
+  int ended_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// Begins while the first cycle is running.
+class DuringACycleTest : public testing::Test {
+ protected:
+  DuringACycleTest() {
+    collector_->Request();
+    cycles_.AwaitBegun(1);
+  }
+
+  Cycles cycles_;
+  std::unique_ptr<CollectorThread> collector_ = NewCollector([this] { cycles_.Run(); });
 };
 
 TEST(CollectorThreadTest, RunOneRunsOne) {
@@ -68,79 +93,66 @@ TEST(CollectorThreadTest, RunOneRunsOne) {
   }
 }
 
-TEST(CollectorThreadTest, RequestReturnsAtOnceAndIsHeard) {
-  Cycles cycles;
-  auto collector = NewCollector([&] { cycles.Run(); });
-  collector->Request();
-  cycles.AwaitFirst();
-  EXPECT_EQ(cycles.ended(), 0);
-  cycles.LetGo();
+TEST_F(DuringACycleTest, RequestReturnsAtOnceAndIsHeard) {
+  EXPECT_EQ(cycles_.ended(), 0);
+  cycles_.LetGo();
 }
 
 // A request while a cycle is running is met by that one.
-TEST(CollectorThreadTest, RequestsDuringACycleBringNoOther) {
-  Cycles cycles;
-  auto collector = NewCollector([&] { cycles.Run(); });
-  collector->Request();
-  cycles.AwaitFirst();
-  for (int i = 0; i < 3; ++i) collector->Request();
-  cycles.LetGo();
-  collector->RunOne();
-  EXPECT_EQ(cycles.begun(), 2);
+TEST_F(DuringACycleTest, RequestsDuringACycleBringNoOther) {
+  for (int i = 0; i < 3; ++i) collector_->Request();
+  cycles_.LetGo();
+  collector_->RunOne();
+  ASSERT_EQ(cycles_.begun(), 2);
   // The next request is heard again.
-  collector->Request();
-  while (cycles.begun() < 3) absl::SleepFor(absl::Milliseconds(1));
-  collector->RunOne();
-  EXPECT_EQ(cycles.begun(), 4);
+  collector_->Request();
+  cycles_.AwaitBegun(3);
+  collector_->RunOne();
+  EXPECT_EQ(cycles_.begun(), 4);
 }
 
 // A cycle that has begun is not good enough: what died since may have been marked already.
-TEST(CollectorThreadTest, RunOneDuringACycleWaitsForTheNext) {
-  Cycles cycles;
-  auto collector = NewCollector([&] { cycles.Run(); });
-  collector->Request();
-  cycles.AwaitFirst();
+TEST_F(DuringACycleTest, RunOneDuringACycleWaitsForTheNext) {
   std::thread caller([&] {
-    collector->RunOne();
-    EXPECT_EQ(cycles.begun(), 2);
-    EXPECT_EQ(cycles.ended(), 2);
+    collector_->RunOne();
+    EXPECT_EQ(cycles_.begun(), 2);
+    EXPECT_EQ(cycles_.ended(), 2);
   });
-  cycles.LetGo();
+  cycles_.LetGo();
   caller.join();
 }
 
-TEST(CollectorThreadTest, CallersShareACycle) {
+TEST_F(DuringACycleTest, CallersShareACycle) {
   constexpr int kCallers = 16;
-  Cycles cycles;
-  auto collector = NewCollector([&] { cycles.Run(); });
-  collector->Request();
-  cycles.AwaitFirst();
-  std::atomic<int> calling = 0;
+  absl::BlockingCounter calling(kCallers);
   std::vector<std::thread> callers;
   for (int i = 0; i < kCallers; ++i) {
     callers.emplace_back([&] {
-      const int begun = cycles.begun();
-      calling.fetch_add(1, std::memory_order_relaxed);
-      collector->RunOne();
-      EXPECT_GT(cycles.ended(), begun);
+      const int begun = cycles_.begun();
+      calling.DecrementCount();
+      collector_->RunOne();
+      EXPECT_GT(cycles_.ended(), begun);
     });
   }
-  while (calling.load(std::memory_order_relaxed) < kCallers) absl::SleepFor(absl::Milliseconds(1));
-  cycles.LetGo();
+  calling.Wait();
+  cycles_.LetGo();
   for (std::thread& caller : callers) caller.join();
   // 2, unless a caller was held up just before it could ask.
-  EXPECT_GE(cycles.begun(), 2);
-  EXPECT_LT(cycles.begun(), kCallers / 2);
+  EXPECT_GE(cycles_.begun(), 2);
+  EXPECT_LT(cycles_.begun(), kCallers / 2);
 }
 
 TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
+  // Relaxed throughout: what is compared is ordered by the collector's lock.
   std::atomic<int64_t> begun = 0;
   std::atomic<int64_t> ended = 0;
   std::atomic<int> running = 0;
   auto collector = NewCollector([&] {
+    // Relaxed: as said above.
     begun.fetch_add(1, std::memory_order_relaxed);
     EXPECT_EQ(running.fetch_add(1, std::memory_order_relaxed), 0);
     std::this_thread::yield();
+    // Relaxed: as said above.
     running.fetch_sub(1, std::memory_order_relaxed);
     ended.fetch_add(1, std::memory_order_relaxed);
   });
@@ -149,6 +161,7 @@ TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 500; ++i) {
         if (t == 0) collector->Request();
+        // Relaxed: as said above.
         const int64_t before = begun.load(std::memory_order_relaxed);
         collector->RunOne();
         EXPECT_GT(ended.load(std::memory_order_relaxed), before);
@@ -158,19 +171,17 @@ TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(CollectorThreadTest, DestructionWaitsForTheCycle) {
-  Cycles cycles;
-  auto collector = NewCollector([&] { cycles.Run(); });
-  collector->Request();
-  cycles.AwaitFirst();
+TEST_F(DuringACycleTest, DestructionWaitsForTheCycle) {
   std::thread later([&] {
+    // Time for a destructor that does not wait, which is what is tested: nothing tells from outside
+    // that one waits.
     absl::SleepFor(absl::Milliseconds(20));
-    EXPECT_EQ(cycles.ended(), 0);
-    cycles.LetGo();
+    EXPECT_EQ(cycles_.ended(), 0);
+    cycles_.LetGo();
   });
-  collector = nullptr;
-  EXPECT_EQ(cycles.ended(), 1);
-  EXPECT_EQ(cycles.begun(), 1);
+  collector_ = nullptr;
+  EXPECT_EQ(cycles_.ended(), 1);
+  EXPECT_EQ(cycles_.begun(), 1);
   later.join();
 }
 

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/concurrent_for_test.h"
+#include "heap/stress_for_test.h"
 
 namespace ebb {
 namespace {
@@ -93,6 +94,7 @@ class Seen {
   // Acquire and release: what one thread has seen happens before what another one loads next.
   int64_t least() const { return stamp_.load(std::memory_order_acquire); }
   void Note(int64_t stamp) {
+    // Relaxed where nothing is stored: what is read here only says whether to store.
     int64_t now = stamp_.load(std::memory_order_relaxed);
     while (now < stamp && !stamp_.compare_exchange_weak(now, stamp, std::memory_order_release,
                                                         std::memory_order_relaxed)) {
@@ -146,6 +148,7 @@ TEST_P(ConcurrentFieldTest, CountsByCompareExchange) {
   });
   Mutator mutator(*heap_);
   for (int i = 0; i < kFields; ++i) {
+    // Relaxed: the writers have been joined.
     EXPECT_EQ(board->at(At(i)).load()->stamp, successes[i].load(std::memory_order_relaxed));
     EXPECT_GT(successes[i].load(std::memory_order_relaxed), 0);
   }
@@ -214,6 +217,7 @@ TEST_P(ConcurrentFieldTest, HandsTicketsOver) {
   for (const Persistent<Ticket>& pocket : pockets) count(pocket);
   std::sort(numbers.begin(), numbers.end());
   EXPECT_EQ(numbers, (std::vector<int64_t>{0, 1, 2, 3, 4, 5})) << "a ticket was lost or doubled";
+  // Relaxed: the players have been joined.
   EXPECT_EQ(counted, uses.load(std::memory_order_relaxed)) << "a write to a ticket was lost";
   EXPECT_GT(counted, 0);
   ExpectSound(*heap_);
@@ -276,7 +280,7 @@ TEST_P(ConcurrentFieldTest, StoresAreSeenInOrder) {
       mutator.Safepoint();
     }
   });
-  EXPECT_GT(followed.load(std::memory_order_relaxed), 0);
+  EXPECT_GT(followed.load(std::memory_order_relaxed), 0);  // after the join
 }
 
 // Each thread stores to every other field of a large array, again and again, without loading:

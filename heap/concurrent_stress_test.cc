@@ -12,22 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/concurrent_for_test.h"
+#include "heap/stamped_for_test.h"
+#include "heap/stress_for_test.h"
 
 namespace ebb {
 namespace {
 
-// Edges lead from a greater depth to a lesser one, so the graph stays small.
-struct Stamped {
-  Field<Stamped> next, other;
-  Field<Array<int64_t>> numbers;
-  Field<RefArray<Stamped>> fan;
-  int64_t stamp = 0;
-  int64_t inverse = 0;
-  int64_t depth = 0;
-};
 using Board = RefArray<Stamped>;
 
 constexpr size_t kSmallBoard = 24;
@@ -35,23 +27,6 @@ constexpr size_t kLargeBoard = 1500;  // elements, of which some are used
 constexpr size_t kLargeStep = 63;
 constexpr size_t kLargeUsed = kLargeBoard / kLargeStep;
 constexpr size_t kGlobals = 24;
-constexpr int64_t kDepth = 6;
-
-bool Intact(Ref<Stamped> object) {
-  if (object->inverse != ~object->stamp) return false;
-  if (Ref<Array<int64_t>> numbers = object->numbers.load(); numbers != nullptr) {
-    for (int64_t number : *numbers) {
-      if (number != object->stamp) return false;
-    }
-  }
-  if (Ref<Board> fan = object->fan.load(); fan != nullptr) {
-    for (size_t i = 0; i < fan->size(); i += kLargeStep) {
-      Ref<Stamped> leaf = fan->at(i).load();
-      if (leaf != nullptr && leaf->inverse != ~leaf->stamp) return false;
-    }
-  }
-  return true;
-}
 
 // Where the graph begins: an array that moves, one in the large space, and roots of their own.
 struct Roots {
@@ -110,13 +85,7 @@ class Player {
 
   bool Move() {
     Local<Stamped> found(mutator_, roots_.Get(Place()));
-    for (int i = 0; found && i < 5; ++i) {
-      if (!Intact(found)) return false;
-      Ref<Stamped> further = random_() % 2 == 0 ? found->next.load() : found->other.load();
-      if (further == nullptr) break;
-      if (further->depth >= found->depth) return false;
-      found = further;
-    }
+    if (!Wander(found, 5, random_)) return false;
     Local<Stamped> made(mutator_, Make(found));
     Ref<Stamped> old = roots_.Get(Place());
     if (old != nullptr && old->depth > made->depth) old->other = made;
@@ -135,26 +104,11 @@ class Player {
   }
 
   Ref<Stamped> Make(Local<Stamped>& below) {
-    const int64_t stamp = static_cast<int64_t>(random_());
-    const int64_t depth = below ? below->depth + 1 : 0;
-    Local<Stamped> made(mutator_);
-    made = random_() % 16 == 0 ? mutator_.NewPinned<Stamped>() : mutator_.New<Stamped>();
-    made->stamp = stamp;
-    made->inverse = ~stamp;
-    if (depth <= kDepth) {
-      made->depth = depth;
-      made->next = below;
-    }
-    if (random_() % 8 == 0) {
-      // Some are large.
-      const size_t length = random_() % 64 == 0 ? 2000 : random_() % 100;
-      made->numbers = mutator_.NewArray<int64_t>(length);
-      for (int64_t& number : *made->numbers) number = stamp;
-    }
-    if (depth == 0 && random_() % 32 == 0) {
+    Local<Stamped> made(mutator_, NewStamped(mutator_, below, random_));
+    if (!below && random_() % 32 == 0) {
       Local<Board> fan(mutator_, mutator_.NewRefArray<Stamped>(random_() % 2 == 0 ? 200 : 1100));
       made->fan = fan;
-      for (size_t i = 0; i < fan->size(); i += kLargeStep) {
+      for (size_t i = 0; i < fan->size(); i += kFanStep) {
         Ref<Stamped> leaf = mutator_.New<Stamped>();
         leaf->stamp = static_cast<int64_t>(i);
         leaf->inverse = ~leaf->stamp;

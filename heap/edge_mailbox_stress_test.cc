@@ -15,7 +15,8 @@ namespace {
 
 class Worker {
  public:
-  Worker(EdgeMailbox& out, EdgeMailbox& in, size_t messages) : out_(out), in_(in), words_(messages) {}
+  Worker(EdgeMailbox& out, EdgeMailbox& in, size_t messages)
+      : out_(out), in_(in), words_(messages) {}
 
   void Run() {
     for (uint64_t& word : words_) {

@@ -25,7 +25,7 @@ struct HeapStats {
   int64_t collections = 0;
   Histogram pause_ns;              // from the request for a pause to its end
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
-  Histogram stall_ns;              // waits of allocating threads for a concurrent cycle to make room
+  Histogram stall_ns;              // waits of allocating threads for concurrent cycles to make room
   int64_t stalls_for_flip = 0;     // of these: the cycle had not yet flipped
   int64_t stalls_for_end = 0;      // it had, and what was left was kept for what it evacuates
   int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
@@ -76,10 +76,10 @@ class Heap {
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
   Options options() const;
 
-  // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, below 1 MiB, and
-  // below eight times what cycles keep for themselves (an eighth of Options::max_bytes; with many
-  // workers in a small heap more, at most all of it). When lowered below what is in use, the heap
-  // shrinks by the next cycles.
+  // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, below 1 MiB,
+  // and below eight times what cycles keep for themselves (an eighth of Options::max_bytes; with
+  // many workers in a small heap more, at most all of it). When lowered below what is in use, the
+  // heap shrinks by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and

@@ -77,7 +77,8 @@ TEST_F(HeapDeathTest, RefThatOutlivesItsMutator) {
 TEST_F(HeapDeathTest, FieldTouchedByAThreadThatIsNotAttached) {
   Local<Node> root(mutator_, mutator_.New<Node>());
   Node* node = root.get();
-  const char* const message = "lies in no heap that the thread is attached to: make an ebb::Mutator";
+  const char* const message =
+      "lies in no heap that the thread is attached to: make an ebb::Mutator";
   EXPECT_DEATH(std::thread([=] { (void)node->left.load(); }).join(), message);
   EXPECT_DEATH(std::thread([=] { node->left = nullptr; }).join(), message);
 }

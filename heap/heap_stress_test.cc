@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <random>
@@ -14,44 +13,20 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
+#include "heap/stamped_for_test.h"
+#include "heap/stress_for_test.h"
 
 namespace ebb {
 namespace {
 
-// Edges lead from a greater depth to a lesser one, so the graph stays small.
-struct Stamped {
-  Field<Stamped> next, other;
-  Field<Array<int64_t>> numbers;
-  int64_t stamp = 0;
-  int64_t inverse = 0;
-  int64_t depth = 0;
-};
 using Board = RefArray<Stamped>;
 
 constexpr size_t kSlots = 48;
-constexpr int64_t kDepth = 6;
-
-absl::Duration Length() {
-  double seconds = 1;
-  const char* soak = std::getenv("EBB_SOAK");
-  if (soak != nullptr) (void)absl::SimpleAtod(soak, &seconds);
-  return absl::Seconds(seconds);
-}
-
-bool Intact(Ref<Stamped> object) {
-  if (object->inverse != ~object->stamp) return false;
-  Ref<Array<int64_t>> numbers = object->numbers.load();
-  if (numbers == nullptr) return true;
-  for (int64_t number : *numbers) {
-    if (number != object->stamp) return false;
-  }
-  return true;
-}
+// How long the threads of one case work, where nobody says otherwise.
+constexpr double kSeconds = 1;
 
 // What one thread does to the graph.
 class Player {
@@ -75,14 +50,8 @@ class Player {
  private:
   bool Move() {
     Local<Stamped> found(mutator_, Slot().load());
-    for (int i = 0; found && i < 4; ++i) {
-      if (!Intact(found)) return false;
-      Ref<Stamped> further = random_() % 2 == 0 ? found->next.load() : found->other.load();
-      if (further == nullptr) break;
-      if (further->depth >= found->depth) return false;
-      found = further;
-    }
-    Local<Stamped> made(mutator_, Make(found));
+    if (!Wander(found, 4, random_)) return false;
+    Local<Stamped> made(mutator_, NewStamped(mutator_, found, random_));
     Ref<Stamped> expected = Slot().load();
     Slot().CompareExchange(expected, made);
     if (expected != nullptr && expected->depth > made->depth) expected->next.store(made);
@@ -91,26 +60,6 @@ class Player {
   }
 
   Field<Stamped>& Slot() { return board_->at(random_() % kSlots); }
-
-  Ref<Stamped> Make(Local<Stamped>& below) {
-    const int64_t stamp = static_cast<int64_t>(random_());
-    const int64_t depth = below ? below->depth + 1 : 0;
-    Local<Stamped> made(mutator_);
-    made = random_() % 16 == 0 ? mutator_.NewPinned<Stamped>() : mutator_.New<Stamped>();
-    made->stamp = stamp;
-    made->inverse = ~stamp;
-    if (depth <= kDepth) {
-      made->depth = depth;
-      made->next = below;
-    }
-    if (random_() % 8 == 0) {
-      // Some are large.
-      const size_t length = random_() % 64 == 0 ? 3000 : random_() % 100;
-      made->numbers = mutator_.NewArray<int64_t>(length);
-      for (int64_t& number : *made->numbers) number = stamp;
-    }
-    return made;
-  }
 
   Mutator& mutator_;
   Local<Board> board_;
@@ -131,40 +80,23 @@ class Arena {
   Heap& heap() { return *heap_; }
   const Persistent<Board>& board() const { return board_; }
 
-  // `body(i)` again and again, by a thread of its own.
-  void Add(std::function<bool()> body) {
-    threads_.emplace_back([this, body = std::move(body)] {
-      while (absl::Now() < end_) {
-        if (!body()) {
-          failures_.fetch_add(1, std::memory_order_relaxed);  // read after the join
-          return;
-        }
-      }
-    });
-  }
+  // `body` again and again, by a thread of its own.
+  void Add(std::function<bool()> body) { threads_.Add(std::move(body)); }
   // A thread that stays attached. `between` runs every now and then.
   void AddPlayer(uint64_t seed, std::function<void(Mutator&)> between = nullptr) {
-    threads_.emplace_back([this, seed, between = std::move(between)] {
+    threads_.AddOne([this, seed, between = std::move(between)] {
       Mutator mutator(*heap_);
       Player player(mutator, board_, seed);
-      while (absl::Now() < end_) {
-        if (!player.Play(50)) {
-          failures_.fetch_add(1, std::memory_order_relaxed);  // read after the join
-          return;
-        }
+      while (!threads_.time_is_up()) {
+        ASSERT_TRUE(player.Play(50));
         if (between != nullptr) between(mutator);
       }
     });
   }
 
   void Finish() {
-    for (std::thread& thread : threads_) thread.join();
-    EXPECT_EQ(failures_.load(std::memory_order_relaxed), 0);
-    absl::Status status = heap_->Verify();
-    EXPECT_TRUE(status.ok()) << status;
-    EXPECT_TRUE(heap_->Collect().ok());
-    status = heap_->Verify();
-    EXPECT_TRUE(status.ok()) << status;
+    threads_.Join();
+    ExpectSound(*heap_);
     EXPECT_GT(heap_->stats().collections, 1);
     EXPECT_EQ(heap_->stats().mutators, 0);
     Mutator mutator(*heap_);
@@ -172,11 +104,9 @@ class Arena {
   }
 
  private:
-  const absl::Time end_ = absl::Now() + Length();
   std::unique_ptr<Heap> heap_;
   Persistent<Board> board_;
-  std::atomic<int> failures_ = 0;
-  std::vector<std::thread> threads_;
+  Threads threads_{WorkingTime(kSeconds)};
 };
 
 TEST(HeapStressTest, FourMutators) {
@@ -198,26 +128,26 @@ TEST(HeapStressTest, SixteenMutators) {
 TEST(HeapStressTest, ManyPersistents) {
   Arena arena({.workers = 3});
   for (uint64_t i = 0; i < 3; ++i) {
-    arena.AddPlayer(i, [&arena, i, kept = std::make_shared<std::vector<Persistent<Stamped>>>()](
-                           Mutator&) {
-      while (kept->size() < 4000) {
-        Ref<Stamped> object = arena.board()->at(kept->size() % kSlots).load();
-        kept->emplace_back(arena.heap(), object);
-        if (object != nullptr) {
-          EXPECT_TRUE(Intact(object));
-        }
-      }
-      for (const Persistent<Stamped>& each : *kept) {
-        if (each) {
-          EXPECT_TRUE(Intact(each));
-        }
-      }
-      kept->resize(kept->size() / 2);
-      std::reverse(kept->begin(), kept->end());
-      if (i == 0) {
-        EXPECT_TRUE(arena.heap().Collect().ok());
-      }
-    });
+    arena.AddPlayer(
+        i, [&arena, i, kept = std::make_shared<std::vector<Persistent<Stamped>>>()](Mutator&) {
+          while (kept->size() < 4000) {
+            Ref<Stamped> object = arena.board()->at(kept->size() % kSlots).load();
+            kept->emplace_back(arena.heap(), object);
+            if (object != nullptr) {
+              EXPECT_TRUE(Intact(object));
+            }
+          }
+          for (const Persistent<Stamped>& each : *kept) {
+            if (each) {
+              EXPECT_TRUE(Intact(each));
+            }
+          }
+          kept->resize(kept->size() / 2);
+          std::reverse(kept->begin(), kept->end());
+          if (i == 0) {
+            EXPECT_TRUE(arena.heap().Collect().ok());
+          }
+        });
   }
   arena.Finish();
 }
@@ -318,10 +248,13 @@ TEST(HeapStressTest, RarePathsVerified) {
   arena.Finish();
 }
 
-// An exhaustion handler that throws loses no request for a pause: threads that only poll still stop.
+// An exhaustion handler that throws loses no request for a pause: threads that only poll still
+// stop.
 TEST(HeapStressTest, HandlersThatThrow) {
   Options options{.max_bytes = 3 << 20, .workers = 1};
-  options.on_exhaustion = [](const Exhaustion&) -> ExhaustionAction { throw std::runtime_error("full"); };
+  options.on_exhaustion = [](const Exhaustion&) -> ExhaustionAction {
+    throw std::runtime_error("full");
+  };
   Arena arena(options);
   std::atomic<bool> done = false;
   std::thread collector([&] {
@@ -344,16 +277,15 @@ TEST(HeapStressTest, HandlersThatThrow) {
     });
   }
   arena.Finish();
-  done.store(true, std::memory_order_relaxed);
+  done.store(true, std::memory_order_relaxed);  // publishes nothing
   collector.join();
 }
 
 TEST(HeapStressTest, ManyHeaps) {
-  std::vector<std::thread> threads;
-  const absl::Time end = absl::Now() + Length();
+  Threads threads(WorkingTime(kSeconds));
   for (uint64_t i = 0; i < 4; ++i) {
-    threads.emplace_back([end, i] {
-      while (absl::Now() < end) {
+    threads.Add([i] {
+      {
         Options options{.max_bytes = 2 << 20, .workers = 2, .page_out_tick = absl::Milliseconds(1)};
         options.read_environment = false;
         auto heap = NewHeap(options);
@@ -374,9 +306,9 @@ TEST(HeapStressTest, ManyHeaps) {
         for (int j = 0; j < 300; ++j) mutator.NewArray<int64_t>(900);
         EXPECT_EQ(Sum(tree), 15);
       }
+      return true;
     });
   }
-  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

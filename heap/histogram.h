@@ -1,4 +1,4 @@
-// Histogram: how often which duration or size occurred, in buckets whose width grows with the value.
+// Histogram: how often which duration or size occurred, in buckets that widen with the value.
 
 #ifndef EBB_HEAP_HISTOGRAM_H_
 #define EBB_HEAP_HISTOGRAM_H_

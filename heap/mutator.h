@@ -94,9 +94,9 @@ struct Rooted<Ref<T>> {
 // One per thread and heap, on the thread's stack: attaches in its constructor, detaches in its
 // destructor, at any time, also while a cycle runs (then both may wait for the end of its pause).
 // A second Mutator of the same thread on the same heap suspends the first one until it goes: the
-// first one's Locals stay roots, but neither it nor they must be used. For its own thread only. A thread that is
-// attached to several heaps polls the one it allocates in: where that goes on for long, it calls
-// Safepoint on the others.
+// first one's Locals stay roots, but neither it nor they must be used. For its own thread only. A
+// thread that is attached to several heaps polls the one it allocates in: where that goes on for
+// long, it calls Safepoint on the others.
 //
 // The constructor throws MisuseError in a NoSafepoint scope of this thread.
 //
@@ -347,8 +347,8 @@ class Mutator {
   int suspensions_ = 0;
   State state_ = State::kBlocked;  // under the lock of Safepoints
   bool parked_ = false;            // blocked by ParkThread
-  // Under the lock of Safepoints, but for its thread's reading; roots_owed_ also its thread's while it
-  // runs.
+  // Under the lock of Safepoints, but for its thread's reading; roots_owed_ also its thread's while
+  // it runs.
   bool barrier_armed_ = false;
   bool roots_owed_ = false;
   bool roots_being_forwarded_ = false;

@@ -19,7 +19,7 @@ namespace ebb {
 // How a cycle is run.
 enum class Collector {
   kParallel,    // inside one pause, by all workers: the best throughput
-  kConcurrent,  // beside the program, which only stops for the flip: pauses do not grow with the heap
+  kConcurrent,  // beside the program, which stops for the flip: pauses do not grow with the heap
 };
 
 // What to do when a heap cannot satisfy an allocation even after a cycle.
@@ -52,7 +52,8 @@ struct StressOptions {
   bool protect_from_space = false;
   // What a cycle has left behind is overwritten (and poisoned under AddressSanitizer).
   bool poison = false;
-  // Heap::Verify before and after each cycle, inside its pause (after a concurrent one, in another); a fault stops the program.
+  // Heap::Verify before and after each cycle, inside its pause (after a concurrent one, in
+  // another); a fault stops the program.
   bool verify = false;
 };
 

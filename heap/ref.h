@@ -48,11 +48,11 @@ class Stamp {
 
 }  // namespace internal
 
-// 8 bytes (more in debug builds), and as cheap as a T*, which it converts to by get(). Valid until the
-// thread's next safepoint: any allocation (New..., TryNew...), Mutator::Safepoint, a Blocking scope or
-// a new Mutator, of any heap of the thread; Heap::Collect, Heap::Verify. After it the object may have
-// moved; keep a Local<T> to hold on to it. Debug builds stamp a Ref and stop when a stale one is used.
-// For one thread.
+// 8 bytes (more in debug builds), and as cheap as a T*, which it converts to by get(). Valid until
+// the thread's next safepoint: any allocation (New..., TryNew...), Mutator::Safepoint, a Blocking
+// scope or a new Mutator, of any heap of the thread; Heap::Collect, Heap::Verify. After it the
+// object may have moved; keep a Local<T> to hold on to it. Debug builds stamp a Ref and stop when a
+// stale one is used. For one thread.
 template <typename T>
 class Ref {
  public:

@@ -44,10 +44,18 @@ Census Count(RootTable& table, uintptr_t generation) {
   for (size_t i = 0; i < scan.chunk_count(); ++i) {
     scan.VisitChunk(i, [&](std::atomic<uintptr_t>& slot) {
       ++census.all;
+      // Relaxed: a number that publishes nothing.
       if (slot.load(std::memory_order_relaxed) != Bits(generation)) ++census.left_behind;
     });
   }
   return census;
+}
+
+// `all` slots are not null, and those are forwarded.
+void ExpectAllForwarded(RootTable& table, uintptr_t generation, size_t all) {
+  const Census census = Count(table, generation);
+  ASSERT_EQ(census.all, all);
+  ASSERT_EQ(census.left_behind, 0u) << "after " << generation - 1 << " passes";
 }
 
 std::vector<RootSlot*> AcquireSlots(RootTable& table, size_t count, uintptr_t generation) {
@@ -101,9 +109,7 @@ TEST(RootTableForwardTest, ForwardsEverySlotOnce) {
       Forward(slot, 2);
     });
     EXPECT_EQ(visits, not_null);
-    const Census census = Count(*table, 2);
-    EXPECT_EQ(census.all, not_null);
-    EXPECT_EQ(census.left_behind, 0u);
+    ExpectAllForwarded(*table, 2, not_null);
     ReleaseAll(kept);
     table->Disown();
   }
@@ -136,9 +142,7 @@ TEST(RootTableForwardTest, ForwardsCopiesMadeBehindItsBack) {
       if (Forward(slot, generation)) ++forwarded;
     });
     copier.join();
-    const Census census = Count(*table, generation);
-    ASSERT_EQ(census.all, slots.size());
-    ASSERT_EQ(census.left_behind, 0u) << "after " << generation - 1 << " passes";
+    ASSERT_NO_FATAL_FAILURE(ExpectAllForwarded(*table, generation, slots.size()));
     // One more than there were slots: the copy, made while its model was not yet forwarded.
     behind = forwarded == slots.size();
     RootTable::Release(slots.back());
@@ -171,6 +175,7 @@ TEST(RootTableForwardTest, SlotsComeAndGoMeanwhile) {
         } else if (choice == 4) {
           const std::shared_lock lock(pause);
           slots.push_back(table->Acquire());
+          // Relaxed: the lock orders it after the store.
           slots.back()->Store(Bits(generation.load(std::memory_order_relaxed)));
         } else if (choice == 5) {
           slots.push_back(table->Acquire());
@@ -189,14 +194,14 @@ TEST(RootTableForwardTest, SlotsComeAndGoMeanwhile) {
   for (uintptr_t now = 2; now < 2 + kPasses; ++now) {
     {
       const std::lock_guard lock(pause);
-      generation.store(now, std::memory_order_relaxed);
+      generation.store(now, std::memory_order_relaxed);  // the lock publishes it
     }
     table->ForwardBesideMutators([&](std::atomic<uintptr_t>& slot) { Forward(slot, now); });
     const Census census = Count(*table, now);
     EXPECT_GE(census.all, ballast.size());
     ASSERT_EQ(census.left_behind, 0u) << "in pass " << now - 1;
   }
-  stop.store(true, std::memory_order_relaxed);
+  stop.store(true, std::memory_order_relaxed);  // publishes nothing
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(table->slots_in_use(), static_cast<int64_t>(ballast.size()));
   ReleaseAll(ballast);

@@ -21,6 +21,7 @@ std::vector<uintptr_t> Values(RootTable& table) {
   const RootTable::Scan scan(table);
   for (size_t i = 0; i < scan.chunk_count(); ++i) {
     scan.VisitChunk(i, [&](std::atomic<uintptr_t>& slot) {
+      // Relaxed: numbers that publish nothing.
       values.push_back(slot.load(std::memory_order_relaxed));
     });
   }
@@ -54,7 +55,7 @@ TEST(RootTableTest, ScanMayChangeValues) {
   {
     const RootTable::Scan scan(*table);
     scan.VisitChunk(0, [](std::atomic<uintptr_t>& bits) {
-      bits.store(48, std::memory_order_relaxed);
+      bits.store(48, std::memory_order_relaxed);  // read by this thread
     });
   }
   EXPECT_EQ(slot->Load(), 48u);
@@ -153,7 +154,7 @@ TEST(RootTableTest, ThreadsAcquireDuplicateAndReleaseWhileScanned) {
       ASSERT_TRUE(value == 16 || value == 32 || value == 48) << value;
     }
   }
-  stop.store(true, std::memory_order_relaxed);
+  stop.store(true, std::memory_order_relaxed);  // publishes nothing
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(table->slots_in_use(), 0);
   table->Disown();

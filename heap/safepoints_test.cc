@@ -186,10 +186,9 @@ TEST(SafepointsTest, APollLetsOthersCollect) {
   done.Notify();
   polling.join();
   EXPECT_EQ(after.collections, before.collections + 10);
-  // The polling thread each time; this one is not attached. A concurrent cycle may have a pause more,
-  // for its end.
-  const int64_t stops =
-      after.time_to_safepoint_ns.Count() - before.time_to_safepoint_ns.Count();
+  // The polling thread each time; this one is not attached. A concurrent cycle may have a pause
+  // more, for its end.
+  const int64_t stops = after.time_to_safepoint_ns.Count() - before.time_to_safepoint_ns.Count();
   EXPECT_GE(stops, 10);
   EXPECT_LE(stops, IsConcurrent(*heap) ? 30 : 10);
 }

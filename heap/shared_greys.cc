@@ -8,31 +8,38 @@ void SharedGreys::Add(GreyChain chain) {
   if (chain.empty()) return;
   absl::MutexLock lock(&mu_);
   chain_.Splice(chain);
-  count_.store(in_place_count_ + 1, std::memory_order_relaxed);
+  UpdateCount();
 }
 
 void SharedGreys::AddInPlace(copyspace::Reference object) {
   absl::MutexLock lock(&mu_);
   if (in_place_count_ == in_place_.size()) {
+    // Relaxed: published by the handshake or the pause that its reader waits for.
     overflowed_.store(true, std::memory_order_relaxed);
     return;
   }
   in_place_[in_place_count_++] = object;
-  count_.store(in_place_count_ + 1, std::memory_order_relaxed);
+  UpdateCount();
 }
 
 GreyChain SharedGreys::TakeChain() {
   absl::MutexLock lock(&mu_);
-  count_.store(in_place_count_, std::memory_order_relaxed);
-  return std::exchange(chain_, GreyChain());
+  const GreyChain chain = std::exchange(chain_, GreyChain());
+  UpdateCount();
+  return chain;
 }
 
 copyspace::Reference SharedGreys::TakeInPlace() {
   absl::MutexLock lock(&mu_);
   if (in_place_count_ == 0) return 0;
   const copyspace::Reference object = in_place_[--in_place_count_];
-  count_.store(in_place_count_ + (chain_.empty() ? 0 : 1), std::memory_order_relaxed);
+  UpdateCount();
   return object;
+}
+
+void SharedGreys::UpdateCount() {
+  // Relaxed: see empty_hint.
+  count_.store(in_place_count_ + (chain_.empty() ? 0 : 1), std::memory_order_relaxed);
 }
 
 }  // namespace ebb::internal

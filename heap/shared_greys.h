@@ -73,6 +73,9 @@ class SharedGreys {
  private:
   static constexpr size_t kMostInPlace = 4096;
 
+  // After each change of what there is.
+  void UpdateCount() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   absl::Mutex mu_;
   GreyChain chain_ ABSL_GUARDED_BY(mu_);
   std::array<copyspace::Reference, kMostInPlace> in_place_ ABSL_GUARDED_BY(mu_);

@@ -96,6 +96,7 @@ class Trace {
     // Relaxed: hints.
     return termination_.idle_hint() > 0 || assistant_idle_.load(std::memory_order_relaxed);
   }
+  // Relaxed: a hint, as above.
   void WantWorkToShare() { assistant_idle_.store(true, std::memory_order_relaxed); }
   // From here on several workers may forward.
   void Recruit();
@@ -109,7 +110,9 @@ class Trace {
   absl::Mutex assistants_mu_;
   std::vector<Tracer*> idle_assistants_ ABSL_GUARDED_BY(assistants_mu_);
   bool assistants_welcome_ ABSL_GUARDED_BY(assistants_mu_) = false;
-  std::atomic<bool> assistant_idle_ = false;  // one has found nothing to do
+  // An assistant has found nothing to do. Only the next Drain's begin clears it: until then workers
+  // share whenever their deques are empty, whether or not the assistant has come back.
+  std::atomic<bool> assistant_idle_ = false;
   BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;

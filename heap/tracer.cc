@@ -151,7 +151,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::ForwardEdge(uintptr_t edge) {
       return ForwardByOwner(owner, edge, reference);
     }
   }
-  StoreEdge(edge, Evacuate < kMode == Mode::kOwned > (reference));
+  constexpr bool kPublished = kMode == Mode::kOwned;  // other workers may look at the word
+  StoreEdge(edge, Evacuate<kPublished>(reference));
 }
 
 void Tracer::ForwardRoot(std::atomic<uintptr_t>& slot) {
@@ -192,11 +193,7 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   if (end < length) {
     // The rest is queued first, so that another worker can have it while this one scans. Where
     // there is no room to queue it, it is scanned here and now.
-    if (stack_size_ < stack_capacity_ || SpillStack()) {
-      stack_[stack_size_++] = Grey(grey.object(), grey.chunk() + 1);
-    } else {
-      end = length;
-    }
+    if (!TryPush(Grey(grey.object(), grey.chunk() + 1))) end = length;
   }
   const uintptr_t elements = type.ArrayElements(grey.object());
   for (uint64_t i = begin; i < end; ++i) {
@@ -218,11 +215,14 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Push(Reference object, const Ty
   PushSlow(Grey(object), original);
 }
 
+bool Tracer::TryPush(Grey grey) {
+  if (stack_size_ == stack_capacity_ && !SpillStack()) return false;
+  stack_[stack_size_++] = grey;
+  return true;
+}
+
 void Tracer::PushSlow(Grey grey, Reference original) {
-  if (SpillStack()) {
-    stack_[stack_size_++] = grey;
-    return;
-  }
+  if (TryPush(grey)) return;
   ++overflows_;
   if (original == 0) {
     // Relaxed: read when the helpers have been joined.
@@ -322,11 +322,7 @@ void Tracer::GiveAway() {
   for (; window_size_ > 0; --window_size_) {
     const Grey grey = window_[window_begin_];
     window_begin_ = (window_begin_ + 1) % kWindow;
-    if (stack_size_ == stack_capacity_ && !SpillStack()) {
-      Scan<Mode::kShared>(grey);  // nobody else can be told of it
-    } else {
-      stack_[stack_size_++] = grey;
-    }
+    if (!TryPush(grey)) Scan<Mode::kShared>(grey);  // nobody else can be told of it
   }
   while (stack_size_ > 0) {
     if (!SpillStack()) Scan<Mode::kShared>(stack_[--stack_size_]);

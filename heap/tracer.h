@@ -128,6 +128,8 @@ class Tracer {
   // Queues an object that has references. `original` is its dead from-space original, 0 if none.
   void Push(copyspace::Reference object, const TypeInfo& type, copyspace::Reference original);
   [[gnu::noinline]] void PushSlow(Grey grey, copyspace::Reference original);
+  // Pushes onto the stack, after making room in it if need be; false if there is none to be made.
+  bool TryPush(Grey grey);
   bool Pop(Grey& grey);
   bool PopOverflow(Grey& grey);
   bool Steal(Grey& grey);

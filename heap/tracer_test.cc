@@ -1,5 +1,6 @@
-// Tracer: graphs of many shapes, by one and several workers, with and without room on the worklists;
-// and what becomes of objects that find no memory. Through a Heap, with a look at its spaces.
+// Tracer: graphs of many shapes, by one and several workers, with and without room on the
+// worklists; and what becomes of objects that find no memory. Through a Heap, with a look at its
+// spaces.
 
 #include "heap/tracer.h"
 
@@ -215,8 +216,8 @@ TEST(TracerRetentionTest, LeftoversMoveOnInTheNextCycle) {
   EXPECT_EQ(heap->stats().retained_objects, 2);
 }
 
-// Regions are filled to the last hundred bytes by ten big arrays and five small ones. A cycle copies
-// all the big ones and all the small ones one after another, and so needs more regions.
+// Regions are filled to the last hundred bytes by ten big arrays and five small ones. A cycle
+// copies all the big ones and all the small ones one after another, and so needs more regions.
 TEST(TracerRetentionTest, ToSpaceIsReallyExhausted) {
   constexpr size_t kBig = (6'000 - 16) / 8;
   constexpr size_t kSmall = (1'096 - 16) / 8;

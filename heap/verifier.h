@@ -1,5 +1,5 @@
-// Verifier: checks a heap by a plain walk of its own, which shares with the tracer only what types say
-// (heap/type_info.h). While mutators are stopped and no allocator is open.
+// Verifier: checks a heap by a plain walk of its own, which shares with the tracer only what types
+// say (heap/type_info.h). While mutators are stopped and no allocator is open.
 // Design: docs/design/heap.md#verify
 
 #ifndef EBB_HEAP_VERIFIER_H_
@@ -24,7 +24,8 @@ class Verifier {
 
   // Internal, with the first fault: every layer's own invariants; that regions parse
   // (inv.region-parsable); that every reference that a root leads to names an object of this heap,
-  // in the region where it may be (inv.tospace), with an intact header (inv.type-magic, inv.object-size).
+  // in the region where it may be (inv.tospace), with an intact header (inv.type-magic,
+  // inv.object-size).
   absl::Status Check();
 
  private:

@@ -69,13 +69,14 @@ TEST(ParkStressTest, ManyUnparkers) {
     for (auto& cell : cells) {
       producers.emplace_back([&cell, &parker] {
         for (int i = 1; i <= kCounts; ++i) {
-          cell.store(i, std::memory_order_relaxed);
+          cell.store(i, std::memory_order_relaxed);  // as said above
           parker.Unpark();
         }
       });
     }
     const auto all_seen = [&cells] {
       for (const auto& cell : cells) {
+        // Relaxed: Park has acquired what Unpark published.
         if (cell.load(std::memory_order_relaxed) != kCounts) return false;
       }
       return true;
@@ -107,10 +108,11 @@ TEST(ParkStressTest, DestroyedRightAfterPark) {
   });
   while (Before(deadline)) {
     auto parker = std::make_unique<Parker>();
+    // Release: publishes the parker to the acquire in `unparker`.
     handed.store(parker.get(), std::memory_order_release);
     parker->Park();
   }
-  stop.store(true, std::memory_order_relaxed);
+  stop.store(true, std::memory_order_relaxed);  // as above
   unparker.join();
 }
 

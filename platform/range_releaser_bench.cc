@@ -72,12 +72,13 @@ class Faulter {
 
   void Run() {
     const size_t page = PageSize().size();
+    // Relaxed, both: see Stop.
     while (!stop_.load(std::memory_order_relaxed)) {
       for (uintptr_t at = memory_.begin; at < memory_.end(); at += page) {
         const int64_t start = MonotonicNanos();
         *reinterpret_cast<volatile char*>(at) = 1;
         nanos_.push_back(MonotonicNanos() - start);
-        if (stop_.load(std::memory_order_relaxed)) return;
+        if (stop_.load(std::memory_order_relaxed)) return;  // see Stop
       }
       CHECK_OK(System::Real().Discard(memory_, "benchmark"));
     }
