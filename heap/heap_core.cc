@@ -111,6 +111,7 @@ void HeapCore::StartCollector() {
 }
 
 HeapCore::~HeapCore() {
+  if (collector_ != nullptr) trace().Abandon();
   collector_ = nullptr;  // which may still be at work
   roots_->Disown();
 }
@@ -135,8 +136,7 @@ class HeapCore::Turn {
 
 std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
   if (collector_ == nullptr) return nullptr;
-  return std::make_unique<MutatorForwarder>(*spaces_, cycle_->trace().greys(),
-                                            cycle_->trace().failures());
+  return std::make_unique<MutatorForwarder>(*spaces_, trace().greys(), trace().failures());
 }
 
 void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
@@ -150,9 +150,9 @@ void HeapCore::AfterRefill(Mutator& mutator) {
   if (collector_ == nullptr) return;
   const Pacer::Advice advice = pacer_->AfterRefill();
   if (advice.begin_cycle) collector_->Request();
-  if (advice.assist > Bytes(0) && cycle_->trace().CanAssist()) {
+  if (advice.assist > Bytes(0) && trace().CanAssist()) {
     mutator.forwarder_->NoteAssist();
-    cycle_->trace().Assist(advice.assist.count());
+    trace().Assist(advice.assist.count(), platform::MonotonicNanos() + Pacer::kLongestAssistNanos);
   }
 }
 

@@ -41,6 +41,7 @@ class HeapCore {
   Safepoints& safepoints() { return safepoints_; }
   Spaces& spaces() { return *spaces_; }
   RootTable& roots() { return *roots_; }
+  Trace& trace() { return cycle_->trace(); }
 
   // The Heap itself has gone: Persistents read as null.
   void ClearRoots() { roots_->Clear(); }

@@ -11,7 +11,7 @@ namespace {
 
 // A request takes about as long as a mutator takes to fill so much.
 constexpr Bytes kRoomAtRequest = 16 * kRegionSize;
-// A mutator's longest turn of evacuating, half a millisecond or so.
+// A mutator's longest turn of evacuating.
 constexpr Bytes kMostAssistance = 8 * kRegionSize;
 // Of mutators' room at the flip, what they run on in while a cycle that has evacuated finishes.
 constexpr double kRoomToFinish = 0.125;

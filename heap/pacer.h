@@ -29,6 +29,8 @@ class Pacer {
   // After it.
   void EndCycle(platform::Bytes evacuated);
 
+  // A mutator evacuates no longer than that at a time.
+  static constexpr int64_t kLongestAssistNanos = 300'000;
   // Any thread, O(1), when it has taken a fresh region.
   struct Advice {
     bool begin_cycle;        // unless one runs

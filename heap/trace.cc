@@ -90,6 +90,7 @@ TraceCounts Trace::Finish() {
     };
     assistants_mu_.Await(absl::Condition(&all_idle));
   }
+  assistant_idle_.store(false, std::memory_order_relaxed);  // a hint
   TraceCounts counts;
   for (const auto& tracer : tracers_) counts += tracer->Finish();
   return counts;
@@ -112,7 +113,7 @@ bool Trace::CanAssist() {
 // What it leaves behind is in its deque, from which others steal, or with greys_. The caller counts
 // as having found grey before it begins (MutatorForwarder::NoteAssist), so the trace does not end
 // while it holds anything.
-void Trace::Assist(int64_t bytes) {
+void Trace::Assist(int64_t bytes, int64_t deadline) {
   Tracer* tracer = nullptr;
   {
     absl::MutexLock lock(&assistants_mu_);
@@ -120,7 +121,9 @@ void Trace::Assist(int64_t bytes) {
     tracer = idle_assistants_.back();
     idle_assistants_.pop_back();
   }
-  tracer->Assist(bytes);
+  assisting_.fetch_add(1, std::memory_order_relaxed);  // here and below: a hint, see assisted
+  tracer->Assist(bytes, deadline);
+  assisting_.fetch_sub(1, std::memory_order_relaxed);
   absl::MutexLock lock(&assistants_mu_);
   idle_assistants_.push_back(tracer);
 }

@@ -61,9 +61,7 @@ class Trace {
   // others in any order, then Finish.
   void BeginBesideMutators();
   // How many threads copy, at most, beside the mutators' own load barriers.
-  int threads_beside_mutators() const {
-    return options_.concurrent_workers + options_.assistants;
-  }
+  int threads_beside_mutators() const { return options_.concurrent_workers + options_.assistants; }
   void ForwardRoot(std::atomic<uintptr_t>& slot);
   // Scans all that is grey, and what mutators hand in meanwhile, until nothing is left to be found.
   void Drain();
@@ -74,12 +72,15 @@ class Trace {
   // As Drain, with mutators stopped, and with a rescan if need be.
   void DrainInPause();
   TraceCounts Finish();
+  // Any thread: nobody will look at an object any more. What is grey is dropped from here on, so
+  // that a cycle that is under way soon ends.
+  void Abandon() { abandoned_.store(true, std::memory_order_relaxed); }  // publishes nothing
 
   // Whether there is work that a mutator could take; if not, workers are asked to share theirs.
   bool CanAssist();
-  // By a running mutator: forwards about `bytes`, if there is that much to be had and a trace is
-  // on.
-  void Assist(int64_t bytes) ABSL_LOCKS_EXCLUDED(assistants_mu_);
+  // By a running mutator: forwards about `bytes`, if there is that much to be had before `deadline`
+  // (MonotonicNanos) and a trace is on.
+  void Assist(int64_t bytes, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
 
   SharedGreys& greys() { return greys_; }
   EvacuationFailures& failures() { return failures_; }
@@ -97,6 +98,8 @@ class Trace {
     return termination_.idle_hint() > 0 || assistant_idle_.load(std::memory_order_relaxed);
   }
   // Relaxed: a hint, as above.
+  // Whether a mutator assists. Relaxed: a hint.
+  bool assisted() const { return assisting_.load(std::memory_order_relaxed) > 0; }
   void WantWorkToShare() { assistant_idle_.store(true, std::memory_order_relaxed); }
   // From here on several workers may forward.
   void Recruit();
@@ -113,6 +116,8 @@ class Trace {
   // An assistant has found nothing to do. Only the next Drain's begin clears it: until then workers
   // share whenever their deques are empty, whether or not the assistant has come back.
   std::atomic<bool> assistant_idle_ = false;
+  std::atomic<int> assisting_ = 0;  // mutators
+  std::atomic<bool> abandoned_ = false;
   BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;

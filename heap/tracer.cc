@@ -8,6 +8,7 @@
 #include "absl/base/attributes.h"
 #include "absl/log/check.h"
 #include "copyspace/forwarding_word.h"
+#include "platform/clock.h"
 #include "platform/spin_wait.h"
 
 namespace ebb::internal {
@@ -197,6 +198,9 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   }
   const uintptr_t elements = type.ArrayElements(grey.object());
   for (uint64_t i = begin; i < end; ++i) {
+    if (i + kElementsAhead < end) {
+      PrefetchReferents(type, elements + (i + kElementsAhead) * type.element_bytes);
+    }
     ForEachReference(type, elements + i * type.element_bytes,
                      [this](uintptr_t edge)
                          ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kMode>(edge); });
@@ -262,8 +266,12 @@ bool Tracer::Pop(Grey& grey) {
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
-  if (type.kind != ObjectKind::kFixed) return;
-  ForEachReference(type, grey.object(), [](uintptr_t edge) {
+  if (type.kind == ObjectKind::kFixed) PrefetchReferents(type, grey.object());
+}
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::PrefetchReferents(const TypeInfo& type,
+                                                                   uintptr_t place) {
+  ForEachReference(type, place, [](uintptr_t edge) {
     // Relaxed: only a hint comes of it.
     const Reference referent = Slot(edge).load(std::memory_order_relaxed);
     __builtin_prefetch(reinterpret_cast<const void*>(referent - kHeaderBytes), /*rw=*/1);
@@ -273,8 +281,17 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
 // What others may be waiting for: edges to this worker's objects, and work.
 void Tracer::ServeOthers() {
   scans_until_share_ = kShareInterval;
+  // Relaxed: see Abandon.
+  if (trace_.abandoned_.load(std::memory_order_relaxed)) return DropWork();
   Receive();
   if (stack_size_ >= 2 && trace_.work_wanted() && deque_.EmptyHint()) SpillStack();
+}
+
+void Tracer::DropWork() {
+  window_size_ = stack_size_ = 0;
+  overflow_ = GreyChain();
+  while (deque_.Take().has_value()) {
+  }
 }
 
 // Draining.
@@ -305,16 +322,17 @@ void Tracer::DrainLocal() {
   }
 }
 
-void Tracer::Assist(int64_t bytes) {
-  // Scans are counted too: there may be little to evacuate behind many objects.
-  constexpr int64_t kBytesPerScan = 64;
+void Tracer::Assist(int64_t bytes, int64_t deadline) {
   const int64_t enough = evacuator_.counts().evacuated_bytes + bytes;
-  for (int64_t scans = bytes / kBytesPerScan;
-       scans > 0 && evacuator_.counts().evacuated_bytes < enough; --scans) {
-    if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
-    trace_.WantWorkToShare();
-    break;
-  }
+  do {
+    for (uint32_t scans = 0; scans < kShareInterval; ++scans) {
+      if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
+      trace_.WantWorkToShare();
+      return GiveAway();
+    }
+    // So that the workers need not wait for the end of this.
+    if (stack_size_ >= 2 && deque_.EmptyHint()) SpillStack();
+  } while (evacuator_.counts().evacuated_bytes < enough && platform::MonotonicNanos() < deadline);
   GiveAway();
 }
 
@@ -340,10 +358,14 @@ void Tracer::DrainBesideOthers() {
   platform::SpinWait wait;
   for (;;) {
     DrainLocal<kMode>();
-    if (kMode == Mode::kOwned ? Receive() : TakeShared()) continue;
-    if (StealOne()) continue;
+    if ((kMode == Mode::kOwned ? Receive() : TakeShared()) || StealOne()) {
+      wait.Reset();
+      continue;
+    }
     // What was sent is in this worker's care until it has been taken: inv.work-has-active-owner.
-    if (!AllSentIsTaken()) {
+    // What assistants have taken, they will soon share or leave in their deques; a worker that went
+    // on to a handshake would wait for them all the same, and idly.
+    if (!AllSentIsTaken() || (kMode == Mode::kShared && trace_.assisted())) {
       wait.Once();
       continue;
     }

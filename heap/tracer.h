@@ -60,9 +60,9 @@ class Tracer {
   // Beside other workers and running mutators.
   void DrainShared() { DrainBesideOthers<Mode::kShared>(); }
 
-  // A mutator assists a trace that is late: scans until about that much has been evacuated by it,
-  // or nothing is to be had. Leaves nothing behind but in its deque.
-  void Assist(int64_t bytes);
+  // A mutator assists a trace that is late: scans until it has evacuated `bytes`, or `deadline`
+  // (MonotonicNanos) has passed, or nothing is to be had. Leaves nothing behind but in its deque.
+  void Assist(int64_t bytes, int64_t deadline);
   // Takes over what mutators have handed in; false if that is nothing.
   bool TakeShared();
   // Takes over an object from another's deque; false if it found none.
@@ -80,6 +80,8 @@ class Tracer {
   // and their scan (Cher, Hosking, Vitek: Software Prefetching for Mark-Sweep Garbage Collection,
   // ASPLOS 2004).
   static constexpr size_t kWindow = 32;
+  // As far ahead, in elements, are the referents of an array prefetched.
+  static constexpr uint64_t kElementsAhead = 32;
   static constexpr size_t kStackCapacity = 4096;
   // Elements of an array that are scanned in one go.
   static constexpr uint64_t kChunkElements = 2048;
@@ -133,10 +135,14 @@ class Tracer {
   bool Pop(Grey& grey);
   bool PopOverflow(Grey& grey);
   bool Steal(Grey& grey);
-  void Prefetch(Grey grey);
+  static void Prefetch(Grey grey);
+  // The headers of what `place` refers to, which is an object or an element of that type.
+  static void PrefetchReferents(const TypeInfo& type, uintptr_t place);
   // Moves the older half of the stack, which holds the larger subgraphs, to the deque.
   bool SpillStack();
   void ServeOthers();
+  // Forgets all that is grey.
+  void DropWork();
   // Leaves the window, the stack and the overflow list to others.
   void GiveAway();
 

@@ -4,6 +4,7 @@
 
 #include "heap/tracer.h"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -271,6 +272,25 @@ TEST(TracerRetentionTest, ToSpaceIsReallyExhausted) {
   EXPECT_TRUE(intact(small, smalls));
   for (int i = 0; i < 2'000; ++i) EXPECT_TRUE(mutator.TryNewArray<int64_t>(kBig).ok());
   CollectAndVerify(*heap);
+}
+
+// Of a list, which can only be traced node after node.
+TEST(TracerTest, AnAbandonedTraceSoonEnds) {
+  auto heap = NewHeap();
+  Persistent<Node> list(*heap, NewList(*std::make_unique<Mutator>(*heap), 10'000));
+  internal::HeapCore& core = *heap->core();
+  internal::Trace& trace = core.trace();
+  copyspace::CopySpace& space = CopySpaceOf(*heap);
+  const Safepoints::Pause pause(core.safepoints(), /*self=*/nullptr);
+  space.Flip(pause.stopped());
+  trace.BeginBesideMutators();
+  trace.Abandon();
+  core.roots().ForwardBesideMutators(
+      [&trace](std::atomic<uintptr_t>& slot) { trace.ForwardRoot(slot); });
+  trace.Drain();
+  EXPECT_TRUE(trace.idle());
+  EXPECT_LT(trace.Finish().evacuation.evacuated_objects, 1'000);
+  space.FinishCycleConcurrently();
 }
 
 }  // namespace
