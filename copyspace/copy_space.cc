@@ -121,7 +121,7 @@ Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
   const bool evacuation = purpose == AcquirePurpose::kEvacuation;
   while (true) {
     if (Block* block = TakePartlyFull(at_least); block != nullptr) return block;
-    if (!evacuation && regions_kept_ > 0 && FreeRegions() <= regions_kept_) return nullptr;
+    if (!evacuation && regions_kept_ > 0 && RegionsForMutators() == 0) return nullptr;
     if (Block* block = TakeFlipped(); block != nullptr) return block;
     if (Block* block = empty_.Pop(); block != nullptr) return block;
     if (Block* block = page_out_.PopYoungestInCore(); block != nullptr) return block;
@@ -241,14 +241,18 @@ int64_t CopySpace::FreeRegions() const {
 
 CopySpace::Room CopySpace::room() const {
   absl::MutexLock lock(&lock_);
-  return {kRegionSize * std::max<int64_t>(FreeRegions() - regions_kept_, 0),
-          kRegionSize * regions_kept_};
+  return {kRegionSize * RegionsForMutators(), kRegionSize * regions_kept_};
+}
+
+int64_t CopySpace::RegionsForMutators() const {
+  const bool all_kept = regions_kept_ > 0 && regions_kept_ == least_regions_kept_;
+  return all_kept ? 0 : std::max<int64_t>(FreeRegions() - regions_kept_, 0);
 }
 
 void CopySpace::KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   least_regions_kept_ = RoundUp(at_least, kRegionSize) / kRegionSize;
-  regions_kept_ = std::max(RoundUp(amount, kRegionSize) / kRegionSize, least_regions_kept_);
+  regions_kept_ = std::max(RoundUp(amount, kRegionSize) / kRegionSize, least_regions_kept_ + 1);
 }
 
 absl::Status CopySpace::last_failure() const {

@@ -158,8 +158,8 @@ class CopySpace {
   };
   Room room() const ABSL_LOCKS_EXCLUDED(lock_);
   // In the pause of a flip beside which mutators will run on: until the cycle ends, `amount` of the
-  // active regions is kept from them, less the regions that evacuation has taken, but always
-  // `at_least`. More than there is: all is kept.
+  // active regions is kept from them, less the regions that evacuation has taken. When but
+  // `at_least` of it is left, evacuation needs more than was expected, and all there is is kept.
   void KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&)
       ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
@@ -247,6 +247,7 @@ class CopySpace {
   // Empty active regions that can be acquired, the overdraft left alone. About: what is being paged
   // out may come back.
   int64_t FreeRegions() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  int64_t RegionsForMutators() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakePartlyFull(Bytes at_least) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Looks at kFlippedTries headers at most.
   Block* TakeFlipped() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);

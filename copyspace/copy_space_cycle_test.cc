@@ -229,6 +229,7 @@ TEST(CopySpaceFlip, MutatorsLeaveWhatIsKeptForEvacuation) {
     EXPECT_EQ(space->room().for_evacuation, MiB(128) - std::min(i, 2) * kRegionSize)
         << "what evacuation takes is taken off, down to the least";
   }
+  EXPECT_EQ(space->room().for_mutators, Bytes(0));
   Return(space, taken, 0);
   space->FinishCycle(space.stopped());
   EXPECT_EQ(space->room().for_evacuation, Bytes(0));

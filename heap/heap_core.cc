@@ -150,17 +150,25 @@ void HeapCore::AfterRefill(Mutator& mutator) {
   if (collector_ == nullptr) return;
   const Pacer::Advice advice = pacer_->AfterRefill();
   if (advice.begin_cycle) collector_->Request();
-  if (advice.assist > Bytes(0) && trace().CanAssist()) {
-    mutator.forwarder_->NoteAssist();
-    trace().Assist(advice.assist.count(), platform::MonotonicNanos() + Pacer::kLongestAssistNanos);
-  }
+  if (advice.assist > Bytes(0)) Assist(mutator, advice.assist);
+}
+
+bool HeapCore::Assist(Mutator& self, Bytes most) {
+  if (!trace().CanAssist()) return false;
+  self.forwarder_->NoteAssist();
+  return trace().Assist(most.count(), platform::MonotonicNanos() + Pacer::kLongestAssistNanos);
 }
 
 // Whether the request has an effect or a cycle is under way, there is a NoteRoom to come: that of a
 // cycle's end comes when the next can be requested.
-void HeapCore::Stall(int64_t seen) {
+void HeapCore::Stall(Mutator& self, int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
   const bool has_flipped = pacer_->cycle_runs();
+  while (pacer_->room_noted() == seen && Assist(self, Pacer::kMostAssistance)) {
+    // Pauses and handshakes are not kept waiting.
+    Mutator::ParkThread(/*except=*/nullptr);
+    Mutator::UnparkThread();
+  }
   Mutator::ParkThread(/*except=*/nullptr);
   collector_->Request();
   pacer_->AwaitRoom(seen);
@@ -276,7 +284,7 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
   for (int tries = 0; collector_ != nullptr && tries < kConcurrentTries; ++tries) {
     const int64_t seen = pacer_->room_noted();
     if (result = attempt(); result.ok()) return result;
-    Stall(seen);
+    Stall(self, seen);
   }
   const Turn turn(*this);
   if (collector_ != nullptr) {

@@ -88,9 +88,11 @@ class HeapCore {
   absl::Status AwaitConcurrentCycle();
   // After each pause of a concurrent cycle.
   void NotePause(int64_t nanos);
-  // Waits for a flip, or the end of a cycle, after the `seen`th. The thread runs in no heap
-  // meanwhile.
-  void Stall(int64_t seen);
+  // Evacuates for a bounded time; false if there was nothing to be had.
+  bool Assist(Mutator& self, platform::Bytes most);
+  // Assists, and when there is nothing to be had waits, for a flip or the end of a cycle after the
+  // `seen`th. A safepoint.
+  void Stall(Mutator& self, int64_t seen);
   void NoteCycle(const CycleResult& result);
   int64_t evacuated_bytes() const;  // in all
   // Gives back what the last cycle found to give back, outside of the pause.

@@ -11,32 +11,41 @@ namespace {
 
 // A request takes about as long as a mutator takes to fill so much.
 constexpr Bytes kRoomAtRequest = 16 * kRegionSize;
-// A mutator's longest turn of evacuating.
-constexpr Bytes kMostAssistance = 8 * kRegionSize;
-// Of mutators' room at the flip, what they run on in while a cycle that has evacuated finishes.
-constexpr double kRoomToFinish = 0.125;
+// Of mutators' room at the flip, what they run on in while a cycle that has evacuated finishes: it
+// still looks at what it need not copy, such as the rest of a large array.
+constexpr double kRoomToFinish = 1.0 / 3;
 // Copies waste this share of what they need, at the ends of regions.
-constexpr int64_t kWasteDivisor = 16;
+constexpr int64_t kWasteDivisor = 8;
+
+Bytes Share(double share, Bytes of) {
+  return Bytes(static_cast<int64_t>(share * static_cast<double>(of.count())));
+}
 
 }  // namespace
 
-// A cycle that finds no memory is worse than mutators that wait for it. What survives is estimated
-// by its share in the last cycle: then a heap that grows is expected to go on growing.
+// Expected to live is what lived at the last cycle, and of what has been allocated since half as
+// large a share as of late: more would leave mutators little when a program stops growing. If it
+// goes on, evacuation takes more than was expected, and gets all there is.
 void Pacer::BeginCycle(Bytes in_copies, int64_t evacuators,
                        const copyspace::MutatorsStopped& stopped) {
   in_copies_ = in_copies;
-  const Bytes live(static_cast<int64_t>(live_share_ * static_cast<double>(in_copies.count())));
-  const Bytes waste = live / kWasteDivisor + evacuators * kRegionSize;
-  space_.KeepForEvacuation(live + waste, /*at_least=*/waste, stopped);
+  const Bytes fresh = std::max(in_copies - evacuated_, Bytes(0));
+  const Bytes live = std::min(in_copies, evacuated_) + Share(new_that_live_ / 2, fresh);
+  const Bytes open_regions = evacuators * kRegionSize;
+  space_.KeepForEvacuation(live + live / kWasteDivisor + open_regions, /*at_least=*/open_regions,
+                           stopped);
   const copyspace::CopySpace::Room room = space_.room();
   for_mutators_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
   for_evacuation_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
 }
 
 void Pacer::EndCycle(Bytes evacuated) {
-  if (in_copies_ == Bytes(0)) return;
-  live_share_ = std::min(
-      1.0, static_cast<double>(evacuated.count()) / static_cast<double>(in_copies_.count()));
+  if (in_copies_ > evacuated_) {
+    const double share = static_cast<double>((evacuated - evacuated_).count()) /
+                         static_cast<double>((in_copies_ - evacuated_).count());
+    new_that_live_ = (new_that_live_ + std::clamp(share, 0.0, 1.0)) / 2;
+  }
+  evacuated_ = evacuated;
 }
 
 // Starting early wins no room: a flip makes a whole half available, whenever it comes. So a cycle
@@ -47,15 +56,12 @@ void Pacer::EndCycle(Bytes evacuated) {
 Pacer::Advice Pacer::AfterRefill() const {
   const copyspace::CopySpace::Room room = space_.room();
   const bool begin_cycle = room.for_mutators < std::min(kRoomAtRequest, max_bytes_ / 16);
-  const int64_t for_mutators = for_mutators_at_flip_.load(std::memory_order_relaxed);
-  if (room.for_evacuation == Bytes(0) || for_mutators == 0) return {begin_cycle, Bytes(0)};
-  const double in_all = static_cast<double>(for_mutators);
-  const double to_finish = kRoomToFinish * in_all;
-  const double left = std::max(0.0, static_cast<double>(room.for_mutators.count()) - to_finish) /
-                      (in_all - to_finish);
-  const auto allowed = static_cast<int64_t>(
-      left * static_cast<double>(for_evacuation_at_flip_.load(std::memory_order_relaxed)));
-  const Bytes behind = std::max(room.for_evacuation - Bytes(allowed), Bytes(0));
+  const int64_t at_flip = for_mutators_at_flip_.load(std::memory_order_relaxed);
+  if (room.for_evacuation == Bytes(0) || at_flip == 0) return {begin_cycle, Bytes(0)};
+  const double left = static_cast<double>(room.for_mutators.count()) / static_cast<double>(at_flip);
+  const Bytes allowed = Share(std::max(left - kRoomToFinish, 0.0) / (1 - kRoomToFinish),
+                              Bytes(for_evacuation_at_flip_.load(std::memory_order_relaxed)));
+  const Bytes behind = std::max(room.for_evacuation - allowed, Bytes(0));
   return {begin_cycle, std::min(behind, kMostAssistance)};
 }
 

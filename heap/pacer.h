@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "copyspace/copy_space.h"
+#include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
 #include "platform/bytes.h"
 
@@ -29,7 +30,8 @@ class Pacer {
   // After it.
   void EndCycle(platform::Bytes evacuated);
 
-  // A mutator evacuates no longer than that at a time.
+  // A mutator evacuates no more than that at a time, and no longer.
+  static constexpr platform::Bytes kMostAssistance = 8 * copyspace::kRegionSize;
   static constexpr int64_t kLongestAssistNanos = 300'000;
   // Any thread, O(1), when it has taken a fresh region.
   struct Advice {
@@ -52,7 +54,10 @@ class Pacer {
 
   // For the thread that runs cycles.
   platform::Bytes in_copies_;  // at the last flip
-  double live_share_ = 0.5;    // of in_copies, in the last cycle; a guess before the first
+  platform::Bytes evacuated_;  // by the last cycle
+  // The share of what is allocated between two flips that lives at the second: a mean over cycles,
+  // of which each counts twice as much as the one before. A guess at first.
+  double new_that_live_ = 0.5;
 
   // Of the last flip. Relaxed: they set the pace, and publish nothing.
   std::atomic<int64_t> for_mutators_at_flip_ = 0;

@@ -25,9 +25,9 @@ class PacerTest : public testing::Test {
  protected:
   static constexpr int kBlocks = 160;
   static constexpr int kThreads = 4;
-  // Live are 32 regions, for all that the pacer knows: half of what there is.
+  // 16 are expected to live, for all that the pacer knows: half of a half.
   static constexpr Bytes kInCopies = 64 * kRegionSize;
-  static constexpr int kKept = 32 + 32 / 16 + kThreads;
+  static constexpr int kKept = 16 + 16 / 8 + kThreads;
 
   ~PacerTest() override { Return(); }
 
@@ -72,15 +72,22 @@ TEST_F(PacerTest, AsksForACycleWhenMutatorsRoomIsNearlyUsedUp) {
 TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
   Flip();
   EXPECT_EQ(RoomForEvacuation(), kKept);
-  End(/*evacuated=*/kInCopies / 4);
+  End(/*evacuated=*/16 * kRegionSize);  // a quarter
   Flip();
-  EXPECT_EQ(RoomForEvacuation(), 16 + 16 / 16 + kThreads) << "as large a share as last time";
-  End(/*evacuated=*/kInCopies);
+  const int live = 16 + 48 * 3 / 16;  // as much as last time, and of the rest (1/2 + 1/4) / 2 / 2
+  EXPECT_EQ(RoomForEvacuation(), live + 4 + kThreads);
+  EXPECT_GT(RoomForMutators(), 16);
+  Evacuate(live + 4);
+  EXPECT_EQ(RoomForEvacuation(), kThreads);
+  EXPECT_EQ(RoomForMutators(), 0) << "more lives than was expected";
+  End(/*evacuated=*/16 * kRegionSize);
+  for (int cycle = 0; cycle < 8; ++cycle) {
+    Flip();
+    End(/*evacuated=*/16 * kRegionSize);
+  }
   Flip();
-  EXPECT_EQ(RoomForEvacuation(), 64 + 64 / 16 + kThreads);
-  Evacuate(64 + 20);
-  EXPECT_EQ(RoomForEvacuation(), 64 / 16 + kThreads) << "what is kept for waste stays";
-  End(/*evacuated=*/kInCopies);
+  EXPECT_EQ(RoomForEvacuation(), 16 + 3 + kThreads) << "as much lives every time";
+  End(/*evacuated=*/Bytes(0));
 }
 
 TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
@@ -89,10 +96,10 @@ TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
   const int room = RoomForMutators();
   TakeForMutators(room / 10);
   const Bytes behind = pacer_.AfterRefill().assist;
-  // An eighth of the room is for the finish, so a tenth of the whole is 8/70 of the rest.
-  EXPECT_GE(behind, kKept * kRegionSize / 10) << "a tenth of the room has gone, and nothing done";
-  EXPECT_LE(behind, kKept * kRegionSize / 8);
-  Evacuate(kKept / 8 + 1);
+  // A third of the room is for the finish, so a tenth of the whole is 3/20 of the rest.
+  EXPECT_GE(behind, kKept * kRegionSize / 8) << "a tenth of the room has gone, and nothing done";
+  EXPECT_LE(behind, kKept * kRegionSize / 6);
+  Evacuate(kKept / 6 + 1);
   EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0)) << "others have done it";
   TakeForMutators(room / 2);
   EXPECT_EQ(pacer_.AfterRefill().assist, 8 * kRegionSize) << "at most so much at a time";

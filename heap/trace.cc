@@ -113,11 +113,11 @@ bool Trace::CanAssist() {
 // What it leaves behind is in its deque, from which others steal, or with greys_. The caller counts
 // as having found grey before it begins (MutatorForwarder::NoteAssist), so the trace does not end
 // while it holds anything.
-void Trace::Assist(int64_t bytes, int64_t deadline) {
+bool Trace::Assist(int64_t bytes, int64_t deadline) {
   Tracer* tracer = nullptr;
   {
     absl::MutexLock lock(&assistants_mu_);
-    if (!assistants_welcome_ || idle_assistants_.empty()) return;
+    if (!assistants_welcome_ || idle_assistants_.empty()) return false;
     tracer = idle_assistants_.back();
     idle_assistants_.pop_back();
   }
@@ -126,6 +126,7 @@ void Trace::Assist(int64_t bytes, int64_t deadline) {
   assisting_.fetch_sub(1, std::memory_order_relaxed);
   absl::MutexLock lock(&assistants_mu_);
   idle_assistants_.push_back(tracer);
+  return true;
 }
 
 void Trace::ForwardRoot(std::atomic<uintptr_t>& slot) { tracers_[0]->ForwardRootShared(slot); }

@@ -79,8 +79,8 @@ class Trace {
   // Whether there is work that a mutator could take; if not, workers are asked to share theirs.
   bool CanAssist();
   // By a running mutator: forwards about `bytes`, if there is that much to be had before `deadline`
-  // (MonotonicNanos) and a trace is on.
-  void Assist(int64_t bytes, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
+  // (MonotonicNanos). False if no trace is on, or enough others assist.
+  bool Assist(int64_t bytes, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
 
   SharedGreys& greys() { return greys_; }
   EvacuationFailures& failures() { return failures_; }
