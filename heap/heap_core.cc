@@ -19,6 +19,8 @@ constexpr int kMostWorkersByDefault = 8;
 constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
 // After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
 constexpr int64_t kTicksUntilIdle = 2;
+// Workers that are asked for work share some of it much sooner.
+constexpr absl::Duration kUntilNextAssist = absl::Microseconds(200);
 
 Options Resolve(Options options) {
   if (options.system == nullptr) options.system = &platform::System::Real();
@@ -148,7 +150,7 @@ void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
 
 void HeapCore::AfterRefill(Mutator& mutator) {
   if (collector_ == nullptr) return;
-  const Pacer::Advice advice = pacer_->AfterRefill();
+  const Pacer::Advice advice = pacer_->AfterRefill(trace().scanned_in_place());
   if (advice.begin_cycle) collector_->Request();
   if (advice.assist > Bytes(0)) Assist(mutator, advice.assist);
 }
@@ -164,15 +166,15 @@ bool HeapCore::Assist(Mutator& self, Bytes most) {
 void HeapCore::Stall(Mutator& self, int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
   const bool has_flipped = pacer_->cycle_runs();
-  while (pacer_->room_noted() == seen && Assist(self, Pacer::kMostAssistance)) {
-    // Pauses and handshakes are not kept waiting.
+  for (bool noted = false; !noted;) {
+    const absl::Duration wait =
+        Assist(self, Pacer::kMostAssistance) ? absl::ZeroDuration() : kUntilNextAssist;
+    // Blocked, also between two turns of assistance: pauses and handshakes are not kept waiting.
     Mutator::ParkThread(/*except=*/nullptr);
+    collector_->Request();
+    noted = pacer_->AwaitRoom(seen, wait);
     Mutator::UnparkThread();
   }
-  Mutator::ParkThread(/*except=*/nullptr);
-  collector_->Request();
-  pacer_->AwaitRoom(seen);
-  Mutator::UnparkThread();
   const int64_t nanos = platform::MonotonicNanos() - begin;
   LOG_IF(WARNING, absl::Nanoseconds(nanos) > options_.safepoint_warning)
       << "an allocation waited " << absl::Nanoseconds(nanos) << " for a concurrent cycle to "
@@ -223,7 +225,7 @@ void HeapCore::RunConcurrentCycle() {
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
       NoteCycle(*run);
-      pacer_->EndCycle(Bytes(evacuated_bytes() - evacuated_before));
+      pacer_->EndCycle(Bytes(evacuated_bytes() - evacuated_before), trace().scanned_in_place());
     }
     absl::MutexLock lock(&stats_mu_);
     last_concurrent_status_ = run.status();

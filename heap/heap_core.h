@@ -90,8 +90,8 @@ class HeapCore {
   void NotePause(int64_t nanos);
   // Evacuates for a bounded time; false if there was nothing to be had.
   bool Assist(Mutator& self, platform::Bytes most);
-  // Assists, and when there is nothing to be had waits, for a flip or the end of a cycle after the
-  // `seen`th. A safepoint.
+  // Assists, and while there is nothing to be had waits, until a flip or the end of a cycle after
+  // the `seen`th. A safepoint.
   void Stall(Mutator& self, int64_t seen);
   void NoteCycle(const CycleResult& result);
   int64_t evacuated_bytes() const;  // in all

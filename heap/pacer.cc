@@ -11,9 +11,10 @@ namespace {
 
 // A request takes about as long as a mutator takes to fill so much.
 constexpr Bytes kRoomAtRequest = 16 * kRegionSize;
-// Of mutators' room at the flip, what they run on in while a cycle that has evacuated finishes: it
-// still looks at what it need not copy, such as the rest of a large array.
-constexpr double kRoomToFinish = 1.0 / 3;
+// Of mutators' room at the flip, what they run on in while a cycle finishes.
+constexpr double kRoomToFinish = 0.25;
+// A word of an array may be an edge to follow, whereas of a byte that is evacuated some is not.
+constexpr int64_t kScanWeight = 2;
 // Copies waste this share of what they need, at the ends of regions.
 constexpr int64_t kWasteDivisor = 8;
 
@@ -39,29 +40,33 @@ void Pacer::BeginCycle(Bytes in_copies, int64_t evacuators,
   for_evacuation_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
 }
 
-void Pacer::EndCycle(Bytes evacuated) {
+void Pacer::EndCycle(Bytes evacuated, Bytes scanned) {
   if (in_copies_ > evacuated_) {
     const double share = static_cast<double>((evacuated - evacuated_).count()) /
                          static_cast<double>((in_copies_ - evacuated_).count());
     new_that_live_ = (new_that_live_ + std::clamp(share, 0.0, 1.0)) / 2;
   }
   evacuated_ = evacuated;
+  expected_scans_.store(scanned.count(), std::memory_order_relaxed);
 }
 
 // Starting early wins no room: a flip makes a whole half available, whenever it comes. So a cycle
 // begins when the active half is nearly used up, just early enough for its flip to come first.
 //
-// Beside a cycle, what is still to be evacuated falls with mutators' room: when a share of this has
-// gone, the same share of that should have been done, by whomever.
-Pacer::Advice Pacer::AfterRefill() const {
+// Beside a cycle, what is still to be evacuated and scanned falls with mutators' room: when a share
+// of this has gone, the same share of that should have been done, by whomever.
+Pacer::Advice Pacer::AfterRefill(Bytes scanned) const {
   const copyspace::CopySpace::Room room = space_.room();
   const bool begin_cycle = room.for_mutators < std::min(kRoomAtRequest, max_bytes_ / 16);
   const int64_t at_flip = for_mutators_at_flip_.load(std::memory_order_relaxed);
   if (room.for_evacuation == Bytes(0) || at_flip == 0) return {begin_cycle, Bytes(0)};
   const double left = static_cast<double>(room.for_mutators.count()) / static_cast<double>(at_flip);
-  const Bytes allowed = Share(std::max(left - kRoomToFinish, 0.0) / (1 - kRoomToFinish),
-                              Bytes(for_evacuation_at_flip_.load(std::memory_order_relaxed)));
-  const Bytes behind = std::max(room.for_evacuation - allowed, Bytes(0));
+  const Bytes scans(expected_scans_.load(std::memory_order_relaxed));
+  const Bytes in_all =
+      Bytes(for_evacuation_at_flip_.load(std::memory_order_relaxed)) + kScanWeight * scans;
+  const Bytes to_do = room.for_evacuation + kScanWeight * std::max(scans - scanned, Bytes(0));
+  const Bytes allowed = Share(std::max(left - kRoomToFinish, 0.0) / (1 - kRoomToFinish), in_all);
+  const Bytes behind = std::max(to_do - allowed, Bytes(0));
   return {begin_cycle, std::min(behind, kMostAssistance)};
 }
 
@@ -75,11 +80,11 @@ int64_t Pacer::room_noted() const {
   return room_noted_;
 }
 
-void Pacer::AwaitRoom(int64_t seen) const {
+bool Pacer::AwaitRoom(int64_t seen, absl::Duration most) const {
   absl::MutexLock lock(&mu_);
   const auto noted = [this, seen]()
                          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return room_noted_ != seen; };
-  mu_.Await(absl::Condition(&noted));
+  return mu_.AwaitWithTimeout(absl::Condition(&noted), most);
 }
 
 }  // namespace ebb::internal

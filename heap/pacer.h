@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "copyspace/copy_space.h"
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
@@ -27,26 +28,27 @@ class Pacer {
   // By the thread that runs the cycle. In the pause, after the flip: from-space holds `in_copies`,
   // and up to `evacuators` threads will copy, each into a region of its own.
   void BeginCycle(platform::Bytes in_copies, int64_t evacuators, const copyspace::MutatorsStopped&);
-  // After it.
-  void EndCycle(platform::Bytes evacuated);
+  // After it. `scanned`: as of AfterRefill.
+  void EndCycle(platform::Bytes evacuated, platform::Bytes scanned);
 
   // A mutator evacuates no more than that at a time, and no longer.
   static constexpr platform::Bytes kMostAssistance = 8 * copyspace::kRegionSize;
-  static constexpr int64_t kLongestAssistNanos = 300'000;
-  // Any thread, O(1), when it has taken a fresh region.
+  static constexpr int64_t kLongestAssistNanos = 500'000;
+  // Any thread, O(1), when it has taken a fresh region. `scanned`: of arrays of references that are
+  // not copied, by the cycle that runs.
   struct Advice {
     bool begin_cycle;        // unless one runs
     platform::Bytes assist;  // how much the thread is to evacuate
   };
-  Advice AfterRefill() const;
+  Advice AfterRefill(platform::Bytes scanned) const;
   // Whether a cycle has flipped and not yet ended.
   bool cycle_runs() const { return space_.room().for_evacuation > platform::Bytes(0); }
 
   // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
   void NoteRoom() ABSL_LOCKS_EXCLUDED(mu_);
   int64_t room_noted() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Waits for the NoteRoom after the `seen`th.
-  void AwaitRoom(int64_t seen) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits for the NoteRoom after the `seen`th, but no longer than `most`; false if it did not come.
+  bool AwaitRoom(int64_t seen, absl::Duration most) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   copyspace::CopySpace& space_;
@@ -62,6 +64,8 @@ class Pacer {
   // Of the last flip. Relaxed: they set the pace, and publish nothing.
   std::atomic<int64_t> for_mutators_at_flip_ = 0;
   std::atomic<int64_t> for_evacuation_at_flip_ = 0;
+  // By the last cycle. Relaxed likewise.
+  std::atomic<int64_t> expected_scans_ = 0;
 
   mutable absl::Mutex mu_;
   int64_t room_noted_ ABSL_GUARDED_BY(mu_) = 0;

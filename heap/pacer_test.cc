@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "copyspace/space_for_test.h"
 #include "gtest/gtest.h"
 #include "platform/system.h"
@@ -38,7 +39,7 @@ class PacerTest : public testing::Test {
   void End(Bytes evacuated) {
     Return();
     space_->FinishCycle(space_.stopped());
-    pacer_.EndCycle(evacuated);
+    pacer_.EndCycle(evacuated, scanned_);
   }
   void Take(AcquirePurpose purpose, int regions) {
     for (int i = 0; i < regions; ++i) {
@@ -58,15 +59,16 @@ class PacerTest : public testing::Test {
 
   SpaceForTest space_{copyspace::PriceOf(kBlocks), {.overdraft = Bytes(0)}};
   Pacer pacer_{*space_, kBlocks* kBlockSize};
+  Bytes scanned_;
   std::vector<Block*> taken_;
 };
 
 TEST_F(PacerTest, AsksForACycleWhenMutatorsRoomIsNearlyUsedUp) {
   while (RoomForMutators() > 16) TakeForMutators(1);
-  EXPECT_FALSE(pacer_.AfterRefill().begin_cycle);
+  EXPECT_FALSE(pacer_.AfterRefill(scanned_).begin_cycle);
   TakeForMutators(1);
-  EXPECT_TRUE(pacer_.AfterRefill().begin_cycle);
-  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0)) << "no cycle runs";
+  EXPECT_TRUE(pacer_.AfterRefill(scanned_).begin_cycle);
+  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0)) << "no cycle runs";
 }
 
 TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
@@ -92,32 +94,47 @@ TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
 
 TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
   Flip();
-  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0));
+  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0));
   const int room = RoomForMutators();
   TakeForMutators(room / 10);
-  const Bytes behind = pacer_.AfterRefill().assist;
-  // A third of the room is for the finish, so a tenth of the whole is 3/20 of the rest.
+  const Bytes behind = pacer_.AfterRefill(scanned_).assist;
+  // A quarter of the room is for the finish, so a tenth of the whole is 2/15 of the rest.
   EXPECT_GE(behind, kKept * kRegionSize / 8) << "a tenth of the room has gone, and nothing done";
   EXPECT_LE(behind, kKept * kRegionSize / 6);
   Evacuate(kKept / 6 + 1);
-  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0)) << "others have done it";
+  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0)) << "others have done it";
   TakeForMutators(room / 2);
-  EXPECT_EQ(pacer_.AfterRefill().assist, 8 * kRegionSize) << "at most so much at a time";
+  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, 8 * kRegionSize) << "at most so much at a time";
   End(kInCopies / 2);
-  EXPECT_EQ(pacer_.AfterRefill().assist, Bytes(0));
+  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0));
+}
+
+TEST_F(PacerTest, WhatIsScannedWhereItIsCounts) {
+  Flip();
+  scanned_ = kKept * kRegionSize;
+  End(kInCopies / 4);
+  scanned_ = Bytes(0);
+  Flip();
+  Evacuate(RoomForEvacuation());
+  TakeForMutators(RoomForMutators());
+  EXPECT_GT(pacer_.AfterRefill(scanned_).assist, Bytes(0))
+      << "as much is to be scanned as last time";
+  End(kInCopies / 4);
 }
 
 TEST_F(PacerTest, AwaitRoomReturnsAtTheNextNews) {
   const int64_t seen = pacer_.room_noted();
   absl::Notification woken;
   auto waiter = platform::System::Real().StartThread("waiter", [&] {
-    pacer_.AwaitRoom(seen);
+    EXPECT_TRUE(pacer_.AwaitRoom(seen, absl::InfiniteDuration()));
     woken.Notify();
   });
   ASSERT_TRUE(waiter.ok()) << waiter.status();
   pacer_.NoteRoom();
   woken.WaitForNotification();
-  pacer_.AwaitRoom(seen);  // news that came before count as well
+  EXPECT_TRUE(pacer_.AwaitRoom(seen, absl::InfiniteDuration()))
+      << "what came before counts as well";
+  EXPECT_FALSE(pacer_.AwaitRoom(pacer_.room_noted(), absl::Milliseconds(1)));
 }
 
 }  // namespace

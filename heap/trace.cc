@@ -99,6 +99,7 @@ TraceCounts Trace::Finish() {
 void Trace::BeginBesideMutators() {
   rescan_.store(false, std::memory_order_relaxed);  // before any helper starts
   greys_.ClearOverflow();
+  scanned_in_place_.store(0, std::memory_order_relaxed);
   absl::MutexLock lock(&assistants_mu_);
   assistants_welcome_ = true;
 }

@@ -76,6 +76,13 @@ class Trace {
   // that a cycle that is under way soon ends.
   void Abandon() { abandoned_.store(true, std::memory_order_relaxed); }  // publishes nothing
 
+  // Any thread: how much has been scanned of arrays of references that are not copied, since
+  // BeginBesideMutators.
+  platform::Bytes scanned_in_place() const {
+    // Relaxed: it sets the pace, and publishes nothing.
+    return platform::Bytes(scanned_in_place_.load(std::memory_order_relaxed));
+  }
+
   // Whether there is work that a mutator could take; if not, workers are asked to share theirs.
   bool CanAssist();
   // By a running mutator: forwards about `bytes`, if there is that much to be had before `deadline`
@@ -118,6 +125,7 @@ class Trace {
   std::atomic<bool> assistant_idle_ = false;
   std::atomic<int> assisting_ = 0;  // mutators
   std::atomic<bool> abandoned_ = false;
+  std::atomic<int64_t> scanned_in_place_ = 0;
   BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;

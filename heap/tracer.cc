@@ -192,9 +192,11 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
   const uint64_t begin = grey.chunk() * chunk_elements;
   uint64_t end = std::min(length, begin + chunk_elements);
   if (end < length) {
-    // The rest is queued first, so that another worker can have it while this one scans. Where
-    // there is no room to queue it, it is scanned here and now.
-    if (!TryPush(Grey(grey.object(), grey.chunk() + 1))) end = length;
+    // The rest is queued first, where another worker can have it while this one scans. Where there
+    // is no room to queue it, it is scanned here and now.
+    const Grey rest(grey.object(), grey.chunk() + 1);
+    const bool shared = kMode != Mode::kAlone && deque_.Push(rest.bits());
+    if (!shared && !TryPush(rest)) end = length;
   }
   const uintptr_t elements = type.ArrayElements(grey.object());
   for (uint64_t i = begin; i < end; ++i) {
@@ -204,6 +206,11 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
     ForEachReference(type, elements + i * type.element_bytes,
                      [this](uintptr_t edge)
                          ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kMode>(edge); });
+  }
+  if (!space_.Contains(grey.object())) {
+    // Relaxed: see scanned_in_place.
+    trace_.scanned_in_place_.fetch_add(static_cast<int64_t>((end - begin) * type.element_bytes),
+                                       std::memory_order_relaxed);
   }
 }
 
@@ -323,9 +330,11 @@ void Tracer::DrainLocal() {
 }
 
 void Tracer::Assist(int64_t bytes, int64_t deadline) {
+  // Between two looks at the clock. Each may be a chunk of an array.
+  constexpr int kScans = 8;
   const int64_t enough = evacuator_.counts().evacuated_bytes + bytes;
   do {
-    for (uint32_t scans = 0; scans < kShareInterval; ++scans) {
+    for (int scans = 0; scans < kScans; ++scans) {
       if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
       trace_.WantWorkToShare();
       return GiveAway();

@@ -84,7 +84,7 @@ class Tracer {
   static constexpr uint64_t kElementsAhead = 32;
   static constexpr size_t kStackCapacity = 4096;
   // Elements of an array that are scanned in one go.
-  static constexpr uint64_t kChunkElements = 2048;
+  static constexpr uint64_t kChunkElements = 512;
   // Objects scanned alone before helpers are woken: less is done sooner than they arrive.
   static constexpr int64_t kAlone = 1024;
   // How often a worker looks whether others are idle, in objects scanned.
