@@ -31,6 +31,9 @@ class Thread {
   // Waits until `body` has returned; at once if it was joined before. Not from the thread itself.
   void Join();
 
+  // In a forked child, where the thread is not: there is nothing to join.
+  void AbandonInChild() { joined_ = true; }
+
  private:
   Thread() = default;
 
