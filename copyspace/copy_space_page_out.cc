@@ -143,8 +143,9 @@ absl::Status CopySpace::DiscardPages(absl::Span<const AddressRange> ranges) {
   return releaser_->Discard(ranges);
 }
 
-// A batch that is in the kernel belongs to the stack of a thread that the child does not have. With
-// none there, releaser_lock_ is free as well: it is taken for a batch that has been counted.
+// inv.fork-between-cycles: a batch that is in the kernel belongs to the stack of a thread that the
+// child does not have. With none there, releaser_lock_ is free as well: it is taken for a batch
+// that has been counted.
 void CopySpace::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   platform::LockAcrossFork(lock_, step);
   if (step == platform::ForkStep::kBefore) AwaitKernel();

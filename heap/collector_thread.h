@@ -41,16 +41,14 @@ class CollectorThread {
   // once share it. The caller runs in no heap meanwhile.
   void RunOne() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Around a fork, while it is not in the midst of a cycle. In the child no cycle is wanted, and the
-  // thread is started when one is.
+  // Around a fork, while it is not in the midst of a cycle. In the child no cycle is wanted, and
+  // the thread is started when one is.
   void AtFork(platform::ForkStep step);
 
  private:
   CollectorThread(platform::System& system, absl::AnyInvocable<void()> run_cycle,
                   absl::AnyInvocable<void()> cycle_ended)
-      : system_(system),
-        run_cycle_(std::move(run_cycle)),
-        cycle_ended_(std::move(cycle_ended)) {}
+      : system_(system), run_cycle_(std::move(run_cycle)), cycle_ended_(std::move(cycle_ended)) {}
 
   absl::Status StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Loop();

@@ -7,6 +7,7 @@
 #include "heap/heap_core.h"
 #include "heap/mutator.h"
 #include "heap/root_table.h"
+#include "platform/thread.h"
 
 namespace ebb::internal {
 
@@ -36,7 +37,8 @@ ForkRegistry::ForkRegistry() {
 absl::Status ForkRegistry::CheckHeapsAreSound() {
   if (!heaps_are_lost.load(std::memory_order_relaxed)) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      "this process was forked in a NoSafepoint scope, or in an exhaustion handler, where its heaps "
+      "this process was forked in a NoSafepoint scope, or in an exhaustion handler, where its "
+      "heaps "
       "could not be stopped: it may call exec or _exit, and read what it holds");
 }
 
@@ -100,14 +102,17 @@ void ForkRegistry::Before() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // In the order of docs/design/fork.md. Nobody who holds one of these waits for what is held here.
   RootTable::AllAtFork(ForkStep::kBefore);
   for (const auto& heap : stopped_) heap->AtFork(ForkStep::kBefore);
+  platform::Thread::AllAtFork(ForkStep::kBefore);
   stopped_for_fork = true;
 }
 
 void ForkRegistry::After(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  platform::Thread::AllAtFork(step);
   for (const auto& heap : stopped_) heap->AtFork(step);
   RootTable::AllAtFork(step);
   LockAcrossFork(list_mu_, step);
   if (step == ForkStep::kInChild) {
+    // inv.fork-stacks: before any thread is started, which might get the stack of one that is gone.
     for (const auto& heap : stopped_) heap->AbandonMutatorsInChild();
   }
   ResumeAll(step);

@@ -6,9 +6,9 @@
 namespace ebb::platform {
 namespace {
 
-// inv.fork-no-dead-waiters. An absl::Mutex is one word, which leads to the queue of those that
-// wait, and says whether one of them has been woken and will see to the others. In the child none of
-// them is there: to unlock such a mutex would wake a dead thread, which then would never wake
+// inv.fork-no-dead-waiters: an absl::Mutex is one word, which leads to the queue of those that
+// wait, and says whether one of them has been woken and will see to the others. In the child none
+// of them is there: to unlock such a mutex would wake a dead thread, which then would never wake
 // another; or would wait for one that was just queueing up. So the word becomes that of a mutex
 // which its owner holds and nobody waits for, and is unlocked in the ordinary way, for the sake of
 // what a debug build of Abseil and ThreadSanitizer remember about it.

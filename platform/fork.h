@@ -20,9 +20,9 @@ enum class ForkStep { kBefore, kInParent, kInChild };
 // no memory for it.
 template <void (*handler)(ForkStep)>
 absl::Status AddForkHandler() {
-  const int error = pthread_atfork([] { handler(ForkStep::kBefore); },
-                                   [] { handler(ForkStep::kInParent); },
-                                   [] { handler(ForkStep::kInChild); });
+  const int error =
+      pthread_atfork([] { handler(ForkStep::kBefore); }, [] { handler(ForkStep::kInParent); },
+                     [] { handler(ForkStep::kInChild); });
   return error == 0 ? absl::OkStatus() : SystemError(error, "add a fork handler");
 }
 
