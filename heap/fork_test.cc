@@ -2,6 +2,8 @@
 // the child, and go on in the parent.
 
 #include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -13,12 +15,17 @@
 #include "absl/log/log_entry.h"
 #include "absl/log/log_sink.h"
 #include "absl/log/log_sink_registry.h"
+#include "absl/status/status.h"
 #include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "heap/fork_for_test.h"
+#include "platform/address_range.h"
 #include "platform/fake_system.h"
+#include "platform/range_releaser.h"
 
 namespace ebb {
 namespace {
@@ -204,6 +211,114 @@ TEST(ForkWithoutThreadsTest, CyclesAreRunByWhoeverNeedsThem) {
     }));
     EXPECT_TRUE(heap->Collect().ok());
   }
+}
+
+// Holds the first call that gives memory back until the test is about to fork, and somewhat longer,
+// so that a fork which did not wait for it would come first.
+class SlowSystem : public platform::FakeSystem {
+ public:
+  void AwaitCall() const { called_.WaitForNotification(); }
+  void LetGo() { let_go_.Notify(); }
+
+  absl::Status Discard(platform::AddressRange range, absl::string_view purpose) override {
+    Hold();
+    return FakeSystem::Discard(range, purpose);
+  }
+  std::unique_ptr<platform::RangeReleaser> NewRangeReleaser(
+      platform::ReleaseBackend backend) override {
+    return std::make_unique<Releaser>(*this, FakeSystem::NewRangeReleaser(backend));
+  }
+
+ private:
+  class Releaser : public platform::RangeReleaser {
+   public:
+    Releaser(SlowSystem& system, std::unique_ptr<RangeReleaser> releaser)
+        : system_(system), releaser_(std::move(releaser)) {}
+    absl::Status Discard(absl::Span<const platform::AddressRange> ranges) override {
+      system_.Hold();
+      return releaser_->Discard(ranges);
+    }
+    absl::string_view name() const override { return releaser_->name(); }
+
+   private:
+    SlowSystem& system_;
+    const std::unique_ptr<RangeReleaser> releaser_;
+  };
+
+  void Hold() {
+    if (held_.exchange(true)) return;
+    called_.Notify();
+    let_go_.WaitForNotification();
+    for (int i = 0; i < 20'000; ++i) std::this_thread::yield();
+  }
+
+  std::atomic<bool> held_ = false;
+  absl::Notification called_;
+  absl::Notification let_go_;
+};
+
+// What a thread is giving back is not lost to the child.
+class ForkWhileMemoryLeavesTest : public testing::Test {
+ protected:
+  ForkWhileMemoryLeavesTest() {
+    Options options = OptionsFor(Collector::kParallel);
+    options.system = &system_;
+    options.page_out = false;
+    options.workers = 1;
+    options.stress.poison = true;  // waits for pages that are leaving
+    heap_ = NewHeap(options);
+  }
+  // `give_back` calls the system for it.
+  void ForkWithin(const std::function<void()>& give_back, int64_t heap_bytes_then) {
+    std::thread other([&] {
+      WaitOnce();
+      give_back();
+    });
+    system_.AwaitCall();
+    system_.LetGo();
+    EXPECT_TRUE(Fork([&] {
+      for (int i = 0; i < 2; ++i) CHECK_OK(heap_->Collect());
+      CheckVerifies(*heap_);
+      CHECK_LE(heap_->stats().heap_bytes, heap_bytes_then);
+    }));
+    other.join();
+    EXPECT_TRUE(heap_->Collect().ok());
+    EXPECT_LE(heap_->stats().heap_bytes, heap_bytes_then);
+  }
+
+  SlowSystem system_;
+  std::unique_ptr<Heap> heap_;
+};
+
+TEST_F(ForkWhileMemoryLeavesTest, EmptyBlocks) {
+  {
+    Mutator mutator(*heap_);
+    for (int i = 0; i < 200'000; ++i) mutator.New<Node>(nullptr, nullptr, i);
+  }
+  EXPECT_TRUE(heap_->Collect().ok());
+  const int64_t half = heap_->options().max_bytes / 2;
+  ForkWithin([&] { EXPECT_TRUE(heap_->SetMaxBytes(half).ok()); }, half);
+}
+
+TEST_F(ForkWhileMemoryLeavesTest, LargeObjects) {
+  constexpr int64_t kBytes = 1 << 20;
+  {
+    Mutator mutator(*heap_);
+    mutator.NewArray<char>(kBytes);
+  }
+  const int64_t without = heap_->stats().heap_bytes - kBytes;
+  ForkWithin([&] { EXPECT_TRUE(heap_->Collect().ok()); }, without);
+}
+
+TEST_F(ForkWhileMemoryLeavesTest, PinnedObjects) {
+  int64_t without = 0;
+  {
+    Mutator mutator(*heap_);
+    mutator.New<Node>();
+    without = heap_->stats().heap_bytes;
+    mutator.NewPinned<Node>();
+  }
+  ForkWithin([&] { EXPECT_TRUE(heap_->Collect().ok()); }, without);
 }
 
 // Where no safepoint may be, the heaps cannot be stopped: the child can still exec, and is told.
