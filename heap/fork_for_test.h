@@ -59,6 +59,7 @@ struct ForkCase {
       case Forker::kNone:
         return mode + "None";
     }
+    return mode;
   }
   friend void PrintTo(const ForkCase& c, std::ostream* out) { *out << c.name(); }
 };
