@@ -1,6 +1,9 @@
 #include "background/background_thread.h"
 
 #include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include "absl/log/check.h"
 #include "absl/memory/memory.h"
@@ -17,10 +20,20 @@ absl::StatusOr<std::unique_ptr<BackgroundThread>> BackgroundThread::Create(platf
                                                    "; it must be more than 0"));
   }
   auto background = absl::WrapUnique(new BackgroundThread(options));
-  auto thread = system.StartThread("ebb-background", [raw = background.get()] { raw->Run(); });
-  if (!thread.ok()) return thread.status();
-  background->thread_ = *std::move(thread);
+  if (absl::Status status = background->EnsureThread(system); !status.ok()) return status;
   return background;
+}
+
+absl::Status BackgroundThread::EnsureThread(platform::System& system) {
+  absl::MutexLock lock(&mutex_);
+  return thread_ != nullptr ? absl::OkStatus() : StartThread(system);
+}
+
+absl::Status BackgroundThread::StartThread(platform::System& system) {
+  auto thread = system.StartThread("ebb-background", [this] { Run(); });
+  if (!thread.ok()) return thread.status();
+  thread_ = *std::move(thread);
+  return absl::OkStatus();
 }
 
 BackgroundThread::BackgroundThread(Options options)
@@ -28,13 +41,15 @@ BackgroundThread::BackgroundThread(Options options)
       clock_(options.clock != nullptr ? *options.clock : platform::Clock::Monotonic()) {}
 
 BackgroundThread::~BackgroundThread() {
+  std::unique_ptr<platform::Thread> thread;
   {
     absl::MutexLock lock(&mutex_);
     CHECK(!InsideTask()) << "a task destroys the BackgroundThread it runs on";
     stopping_ = true;
+    thread = std::move(thread_);
   }
   wake_.Unpark();
-  if (thread_ != nullptr) thread_->Join();
+  if (thread != nullptr) thread->Join();
 }
 
 BackgroundThread::TaskId BackgroundThread::AddTask(Stage stage, absl::string_view name,
@@ -160,6 +175,20 @@ void BackgroundThread::EndTask() {
   }
   running_ = 0;
   ended_.SignalAll();
+}
+
+void BackgroundThread::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  platform::LockAcrossFork(mutex_, step);
+  if (step == platform::ForkStep::kBefore) {
+    while (running_ != 0) ended_.Wait(&mutex_);
+  }
+  if (step != platform::ForkStep::kInChild) return;
+  // The only thread there is. A tick that was under way ends with the thread that ran it.
+  ::new (&ended_) absl::CondVar;  // inv.fork-no-dead-waiters
+  wake_.RenewInChild();
+  ticking_ = false;
+  if (thread_ != nullptr) thread_->AbandonInChild();
+  thread_ = nullptr;
 }
 
 }  // namespace ebb::background

@@ -20,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "platform/clock.h"
+#include "platform/fork.h"
 #include "platform/park.h"
 #include "platform/system.h"
 #include "platform/thread.h"
@@ -78,6 +79,12 @@ class BackgroundThread {
   // In the order in which they run: for logs.
   std::vector<std::string> TaskNames() const;
 
+  // Around a fork, not from inside a task: no task runs meanwhile. In the child the tasks are there,
+  // but the thread is not until EnsureThread.
+  void AtFork(platform::ForkStep step);
+  // As Create, if the thread is not there.
+  absl::Status EnsureThread(platform::System& system);
+
  private:
   struct Task {
     Stage stage;
@@ -89,6 +96,7 @@ class BackgroundThread {
 
   explicit BackgroundThread(Options options);
 
+  absl::Status StartThread(platform::System& system) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The thread's body.
   void Run();
   // How long the thread may sleep; zero when a tick is due; nothing when it is to end.
@@ -128,7 +136,7 @@ class BackgroundThread {
   std::unique_ptr<Task> removed_ ABSL_GUARDED_BY(mutex_);
 
   platform::Parker wake_;  // a token: something changed that TimeToTick looks at
-  std::unique_ptr<platform::Thread> thread_;
+  std::unique_ptr<platform::Thread> thread_ ABSL_GUARDED_BY(mutex_);  // null: see AtFork
 };
 
 }  // namespace ebb::background

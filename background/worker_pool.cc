@@ -89,6 +89,19 @@ void WorkerPool::AwaitHelpers() {
   }
 }
 
+void WorkerPool::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  platform::LockAcrossFork(mutex_, step);
+  if (step != platform::ForkStep::kInChild) return;
+  for (Helper& helper : helpers_) {
+    helper.parker.RenewInChild();
+    if (helper.thread != nullptr) helper.thread->AbandonInChild();
+    helper.thread = nullptr;
+  }
+  helpers_started_ = 0;
+  // The last helper of a job may have counted itself out and not yet woken anybody.
+  joiner_.RenewInChild();
+}
+
 WorkerPool::Job::Job(WorkerPool& pool, int helpers, absl::FunctionRef<void(int worker)> work)
     : pool_(pool), helpers_(helpers), work_(work) {
   TakeHold();

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "platform/fork.h"
 #include "platform/park.h"
 #include "platform/system.h"
 #include "platform/thread.h"
@@ -129,6 +130,9 @@ class WorkerPool {
   // How often a thread could not be started, and how that last went; OK if that never happened.
   int start_failures() const;
   absl::Status last_start_failure() const;
+
+  // Around a fork, while no Job is there: a child has no helpers until it needs some.
+  void AtFork(platform::ForkStep step);
 
  private:
   // A helper parks until a token comes. With it comes a job, or nothing: then the thread ends.

@@ -25,6 +25,7 @@
 #include "copyspace/mutators_stopped.h"
 #include "copyspace/page_out_queue.h"
 #include "copyspace/slab.h"
+#include "platform/fork.h"
 #include "platform/range_releaser.h"
 #include "platform/system.h"
 
@@ -203,6 +204,9 @@ class CopySpace {
   // Between cycles: gives the pages of the reserve regions of blocks in use back. They stay
   // debited: the next cycle needs them. Ends early, without an error, when a cycle begins.
   absl::Status DiscardReserve() ABSL_LOCKS_EXCLUDED(lock_);
+
+  // --- Around a fork, between cycles, with mutators stopped. No page-out is under way meanwhile.
+  void AtFork(platform::ForkStep step);
 
   // --- Checking.
 

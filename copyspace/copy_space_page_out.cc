@@ -1,4 +1,5 @@
-// CopySpace: requests to shrink and expand, ageing, and giving the pages of empty blocks back.
+// CopySpace: requests to shrink and expand, ageing, giving the pages of empty blocks back, and none
+// of that while the process forks.
 
 #include <algorithm>
 #include <array>
@@ -140,6 +141,14 @@ void CopySpace::SettleBatch(BlockStack batch, bool discarded, BlockList origin) 
 absl::Status CopySpace::DiscardPages(absl::Span<const AddressRange> ranges) {
   absl::MutexLock lock(&releaser_lock_);
   return releaser_->Discard(ranges);
+}
+
+// inv.fork-between-cycles: a batch that is in the kernel belongs to the stack of a thread that the
+// child does not have. With none there, releaser_lock_ is free as well: it is taken for a batch
+// that has been counted.
+void CopySpace::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  platform::LockAcrossFork(lock_, step);
+  if (step == platform::ForkStep::kBefore) AwaitKernel();
 }
 
 }  // namespace ebb::copyspace

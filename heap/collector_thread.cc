@@ -9,23 +9,31 @@ namespace ebb::internal {
 absl::StatusOr<std::unique_ptr<CollectorThread>> CollectorThread::Create(
     platform::System& system, int niceness, absl::AnyInvocable<void()> run_cycle,
     absl::AnyInvocable<void()> cycle_ended) {
-  auto collector =
-      absl::WrapUnique(new CollectorThread(std::move(run_cycle), std::move(cycle_ended)));
-  auto thread = system.StartThread("ebb-collector", [raw = collector.get(), niceness] {
-    platform::LowerPriority(niceness);
-    raw->Loop();
-  });
-  if (!thread.ok()) return thread.status();
-  collector->thread_ = *std::move(thread);
+  auto collector = absl::WrapUnique(
+      new CollectorThread(system, niceness, std::move(run_cycle), std::move(cycle_ended)));
+  absl::MutexLock lock(&collector->mu_);
+  if (absl::Status status = collector->StartThread(); !status.ok()) return status;
   return collector;
 }
 
+absl::Status CollectorThread::StartThread() {
+  auto thread = system_.StartThread("ebb-collector", [this] {
+    platform::LowerPriority(niceness_);
+    Loop();
+  });
+  if (!thread.ok()) return thread.status();
+  thread_ = *std::move(thread);
+  return absl::OkStatus();
+}
+
 CollectorThread::~CollectorThread() {
+  std::unique_ptr<platform::Thread> thread;
   {
     absl::MutexLock lock(&mu_);
     stopping_ = true;
+    thread = std::move(thread_);
   }
-  if (thread_ != nullptr) thread_->Join();
+  if (thread != nullptr) thread->Join();
 }
 
 void CollectorThread::Loop() {
@@ -50,6 +58,22 @@ void CollectorThread::Loop() {
 void CollectorThread::Request() {
   absl::MutexLock lock(&mu_);
   if (ended_ == wanted_) wanted_ = begun_ + 1;
+  // In a forked child. Without a thread the next caller of EnsureThread sees to it.
+  if (thread_ == nullptr) StartThread().IgnoreError();
+}
+
+bool CollectorThread::EnsureThread() {
+  absl::MutexLock lock(&mu_);
+  return thread_ != nullptr || StartThread().ok();
+}
+
+void CollectorThread::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  platform::LockAcrossFork(mu_, step);
+  if (step != platform::ForkStep::kInChild) return;
+  // Who wanted a cycle is not there, and the thread may have been about to begin one.
+  wanted_ = ended_ = begun_;
+  if (thread_ != nullptr) thread_->AbandonInChild();
+  thread_ = nullptr;
 }
 
 void CollectorThread::AwaitEnded(int64_t cycle) {

@@ -54,7 +54,8 @@ struct HeapStats {
 };
 
 // Thread-safe. As many heaps in a process as you like, each with its own objects: a reference from
-// one to another is a mistake that Verify reports.
+// one to another is a mistake that Verify reports. After fork() the child's thread goes on with all of
+// them; fork is a safepoint, and stops the heaps for its duration (docs/design/fork.md).
 class Heap {
  public:
   // Errors: InvalidArgument naming the option, ResourceExhausted when the address space or the

@@ -5,6 +5,7 @@
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "heap/fork_registry.h"
 #include "heap/mutator.h"
 #include "platform/clock.h"
 
@@ -56,6 +57,7 @@ absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
   if (absl::Status status = core->Start(); !status.ok()) {
     return status;
   }
+  ForkRegistry::Get().Add(core);
   return core;
 }
 
@@ -250,11 +252,14 @@ void HeapCore::ReleaseGarbage() {
   absl::Status status = spaces_->ReleaseSwept();
   // Only what the cycle has condemned: requests to shrink, and an overdraft that was used.
   status.Update(spaces_->copy().PageOutNow(Bytes(0)));
+  // Of use from the first cycle of a forked child on.
+  if (background_ != nullptr) status.Update(background_->EnsureThread(system_));
   if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
 }
 
 absl::Status HeapCore::Collect(Mutator* self) {
-  if (collector_ != nullptr) return AwaitConcurrentCycle();
+  if (HasCollector()) return AwaitConcurrentCycle();
+  const Turn turn(*this);
   const int64_t begun = cycles_.load(std::memory_order_relaxed);
   absl::Status status;
   {
@@ -283,7 +288,7 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
   // Two cycles: a flip and an end each; and what was under way before.
   constexpr int kConcurrentTries = 6;
   absl::StatusOr<uintptr_t> result;
-  for (int tries = 0; collector_ != nullptr && tries < kConcurrentTries; ++tries) {
+  for (int tries = 0; HasCollector() && tries < kConcurrentTries; ++tries) {
     const int64_t seen = pacer_->room_noted();
     if (result = attempt(); result.ok()) return result;
     Stall(self, seen);
@@ -380,6 +385,33 @@ absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
   const Bytes excess = ledger.used() - ledger.limit();
   return excess > Bytes(0) ? spaces_->copy().Shrink(RoundUp(excess, copyspace::kBlockSize))
                            : absl::OkStatus();
+}
+
+// Around a fork.
+
+void HeapCore::TakeTurnForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (collector_ != nullptr) turn_.Lock();
+}
+
+void HeapCore::ReturnTurnAfterFork(platform::ForkStep step) {
+  if (collector_ != nullptr) platform::LockAcrossFork(turn_, step);
+}
+
+// Those first that wait for work under way which takes some of the others.
+void HeapCore::AtFork(platform::ForkStep step) {
+  if (background_ != nullptr) background_->AtFork(step);
+  if (collector_ != nullptr) collector_->AtFork(step);
+  safepoints_.AtFork(step);
+  if (pacer_ != nullptr) pacer_->AtFork(step);
+  platform::LockAcrossFork(stats_mu_, step);
+  pool_->AtFork(step);
+  spaces_->AtFork(step);
+}
+
+void HeapCore::AbandonMutatorsInChild() {
+  safepoints_.RemoveOthersInChild([this](Mutator& mutator) {
+    mutator.AbandonInChild([this](uintptr_t bits) { roots_->Acquire()->Store(bits); });
+  });
 }
 
 HeapStats HeapCore::stats() const {

@@ -26,6 +26,7 @@
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
+#include "platform/fork.h"
 
 namespace ebb::internal {
 
@@ -64,6 +65,15 @@ class HeapCore {
   absl::Status SetMaxBytes(int64_t max_bytes);
   HeapStats stats() const;
 
+  // Around a fork, by ForkRegistry, for a thread that runs in no heap: see docs/design/fork.md. No
+  // concurrent cycle runs between the first two.
+  void TakeTurnForFork();
+  void ReturnTurnAfterFork(platform::ForkStep step);
+  void AtFork(platform::ForkStep step);
+  // In the child, when all heaps' locks are sound again. What mutators of threads that are not
+  // there have held stays alive for good, by way of Persistents.
+  void AbandonMutatorsInChild();
+
   // What `attempt` returns, called again after a cycle and after asking the exhaustion handler for
   // as long as it fails; `attempt` may be called inside a pause. `bytes` is for messages.
   using Attempt = absl::FunctionRef<absl::StatusOr<uintptr_t>()>;
@@ -95,6 +105,8 @@ class HeapCore {
   void Stall(Mutator& self, int64_t seen);
   void NoteCycle(const CycleResult& result);
   int64_t evacuated_bytes() const;  // in all
+  // Whether a collector thread runs the cycles.
+  bool HasCollector() const { return collector_ != nullptr && collector_->EnsureThread(); }
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);

@@ -17,6 +17,7 @@
 #include "copyspace/ledger.h"
 #include "copyspace/mutators_stopped.h"
 #include "platform/address_range.h"
+#include "platform/fork.h"
 #include "platform/system.h"
 
 namespace ebb::internal {
@@ -67,6 +68,9 @@ class LargeSpace {
   // Of all objects there ever were.
   platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept is under way meanwhile.
+  void AtFork(platform::ForkStep step);
 
  private:
   // In front of the object, on its first page.

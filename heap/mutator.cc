@@ -10,6 +10,7 @@
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
 #include "heap/align.h"
+#include "heap/fork_registry.h"
 #include "heap/heap.h"
 #include "heap/heap_core.h"
 #include "heap/load_barrier.h"
@@ -86,11 +87,7 @@ Mutator::~Mutator() {
   HandOverGreys();
   CloseAllocator();
   heap_->safepoints().Detach(*this);
-  while (locals_ != nullptr) {
-    internal::LocalBase* local = locals_;
-    locals_ = local->previous();
-    local->Orphan();
-  }
+  OrphanLocals();
   Mutator** link = &this_threads_mutators;
   while (*link != this) {
     // A newer one that outlives this one resumes, in its turn, what this one would have.
@@ -100,6 +97,30 @@ Mutator::~Mutator() {
   *link = next_on_thread_;
   UpdateLoadBarrier();
   if (suspended_ != nullptr) suspended_->Resume();
+}
+
+void Mutator::OrphanLocals() {
+  while (locals_ != nullptr) {
+    internal::LocalBase* local = locals_;
+    locals_ = local->previous();
+    local->Orphan();
+  }
+}
+
+bool Mutator::IsThisThreads(const Mutator& mutator) {
+  const Mutator* found = this_threads_mutators;
+  while (found != nullptr && found != &mutator) found = found->next_on_thread_;
+  return found != nullptr;
+}
+
+void Mutator::AbandonInChild(absl::FunctionRef<void(uintptr_t bits)> keep) {
+  ForEachLocal([keep](std::atomic<uintptr_t>& slot) {
+    keep(slot.load(std::memory_order_relaxed));  // relaxed: the child has one thread
+  });
+  CloseAllocator();
+  OrphanLocals();
+  forwarder_ = nullptr;
+  heap_ = nullptr;
 }
 
 Mutator* Mutator::Current(const Heap& heap) {
@@ -212,6 +233,9 @@ absl::Status Mutator::CheckMayStop(const char* what) const {
 
 // Of any heap: while the thread stops for one, cycles may run in the others too (inv.park-all).
 absl::Status Mutator::CheckThreadMayStop(const char* what) {
+  if (absl::Status status = internal::ForkRegistry::CheckHeapsAreSound(); !status.ok()) {
+    return status;
+  }
   for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
     if (m->no_safepoint_scopes_ > 0) {
       return absl::FailedPreconditionError(

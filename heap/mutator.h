@@ -33,6 +33,7 @@ class Safepoints;
 
 namespace internal {
 class Cycle;
+class ForkRegistry;
 class HeapCore;
 class MutatorForwarder;
 class ThreadLoadBarrier;
@@ -197,6 +198,7 @@ class Mutator {
   friend class NoSafepoint;
   friend class Safepoints;
   friend class internal::Cycle;
+  friend class internal::ForkRegistry;
   friend class internal::HeapCore;
   friend class internal::Stamp;
   friend class internal::ThreadLoadBarrier;
@@ -321,6 +323,14 @@ class Mutator {
   // UnparkThread, which waits until all of them may run. Whether there were any.
   static bool ParkThread(const Mutator* except);
   static void UnparkThread();
+
+  // Whether it is one of the calling thread's.
+  static bool IsThisThreads(const Mutator& mutator);
+  // In a forked child, when its thread is not there: gives up all that it has, as its destructor
+  // would. `keep` for what its Locals hold.
+  void AbandonInChild(absl::FunctionRef<void(uintptr_t bits)> keep);
+  // They outlive the mutator.
+  void OrphanLocals();
 
   // Whether it is the thread's own business: neither blocked nor parked.
   bool runs() const { return suspensions_ == 0 && !parked_; }

@@ -15,6 +15,7 @@
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
 #include "platform/bytes.h"
+#include "platform/fork.h"
 
 namespace ebb::internal {
 
@@ -47,6 +48,8 @@ class Pacer {
   // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
   void NoteRoom() ABSL_LOCKS_EXCLUDED(mu_);
   int64_t room_noted() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Around a fork, in a pause.
+  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
   // Waits for the NoteRoom after the `seen`th, but no longer than `most`; false if it did not come.
   bool AwaitRoom(int64_t seen, absl::Duration most) const ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -18,6 +18,7 @@
 #include "copyspace/ledger.h"
 #include "copyspace/mutators_stopped.h"
 #include "platform/address_range.h"
+#include "platform/fork.h"
 #include "platform/system.h"
 
 namespace ebb::internal {
@@ -57,6 +58,9 @@ class PinnedSpace {
   // Of all objects there ever were.
   platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept is under way meanwhile.
+  void AtFork(platform::ForkStep step);
 
  private:
   static constexpr size_t kFirstSlot = 1024;

@@ -3,9 +3,41 @@
 #include <algorithm>
 #include <tuple>
 
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
 #include "absl/log/check.h"
 
 namespace ebb::internal {
+
+namespace {
+
+// Of the list of all tables. No table's own lock is held where it is taken, but by AllAtFork.
+ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
+constinit RootTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
+
+}  // namespace
+
+RootTable::RootTable() {
+  absl::MutexLock lock(&tables_mu);
+  next_table_ = tables;
+  link_to_this_ = &tables;
+  if (tables != nullptr) tables->link_to_this_ = &next_table_;
+  tables = this;
+}
+
+RootTable::~RootTable() {
+  absl::MutexLock lock(&tables_mu);
+  *link_to_this_ = next_table_;
+  if (next_table_ != nullptr) next_table_->link_to_this_ = link_to_this_;
+}
+
+void RootTable::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
+  for (RootTable* table = tables; table != nullptr; table = table->next_table_) {
+    platform::LockAcrossFork(table->mu_, step);
+  }
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
+}
 
 RootTable& RootTable::TableOf(const RootSlot* slot) {
   const uintptr_t chunk = reinterpret_cast<uintptr_t>(slot) & ~(kChunkBytes - 1);

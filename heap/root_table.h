@@ -13,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "heap/load_barrier.h"
+#include "platform/fork.h"
 
 namespace ebb::internal {
 
@@ -82,6 +83,10 @@ class RootTable {
 
   int64_t slots_in_use() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Around a fork, of every table there is, also of those whose heap has gone: nobody uses one
+  // meanwhile.
+  static void AllAtFork(platform::ForkStep step);
+
  private:
   struct alignas(kChunkBytes) Chunk {
     RootTable* table;
@@ -89,11 +94,16 @@ class RootTable {
   };
   static_assert(sizeof(Chunk) == kChunkBytes);
 
-  RootTable() = default;
+  RootTable();
+  ~RootTable();
   static RootTable& TableOf(const RootSlot* slot);
   RootSlot* AcquireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ClearLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // In the list of all tables.
+  RootTable* next_table_ = nullptr;
+  RootTable** link_to_this_ = nullptr;
 
   mutable absl::Mutex mu_;
   std::vector<std::unique_ptr<Chunk>> chunks_ ABSL_GUARDED_BY(mu_);

@@ -235,6 +235,23 @@ Safepoints::Pause::~Pause() {
   Mutator::UnparkThread();
 }
 
+// Around a fork.
+
+void Safepoints::AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
+
+void Safepoints::RemoveOthersInChild(absl::FunctionRef<void(Mutator&)> gone) {
+  std::vector<Mutator*> others;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto begin = std::partition(mutators_.begin(), mutators_.end(), [](Mutator* mutator) {
+      return Mutator::IsThisThreads(*mutator);
+    });
+    others.assign(begin, mutators_.end());
+    mutators_.erase(begin, mutators_.end());
+  }
+  for (Mutator* mutator : others) gone(*mutator);
+}
+
 Histogram Safepoints::time_to_safepoint() const {
   absl::MutexLock lock(&mu_);
   return time_to_safepoint_;

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "copyspace/mutators_stopped.h"
 #include "heap/histogram.h"
+#include "platform/fork.h"
 
 namespace ebb {
 
@@ -107,6 +108,16 @@ class Safepoints {
     int64_t requested_at_ = 0;
     copyspace::MutatorsStopped stopped_;
   };
+
+  // Around a fork: a pause without a scope, by a thread that runs in no heap. What it waits for ends
+  // without its help.
+  void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { BeginPause(/*self=*/nullptr); }
+  void EndPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { EndPause(/*self=*/nullptr); }
+  // In that pause.
+  void AtFork(platform::ForkStep step);
+  // In a forked child, in that pause: `gone` for each mutator whose thread is not there. It is
+  // attached no longer.
+  void RemoveOthersInChild(absl::FunctionRef<void(Mutator&)> gone) ABSL_LOCKS_EXCLUDED(mu_);
 
   // From the request to the stop of each running mutator, the requester included; nanoseconds.
   Histogram time_to_safepoint() const ABSL_LOCKS_EXCLUDED(mu_);

@@ -96,4 +96,10 @@ absl::Status Spaces::CheckInvariants() const {
   return status;
 }
 
+void Spaces::AtFork(platform::ForkStep step) {
+  pinned_->AtFork(step);
+  large_->AtFork(step);
+  copy_->AtFork(step);
+}
+
 }  // namespace ebb::internal

@@ -16,6 +16,7 @@
 #include "heap/options.h"
 #include "heap/pinned_space.h"
 #include "platform/address_range.h"
+#include "platform/fork.h"
 #include "platform/system.h"
 
 namespace ebb::internal {
@@ -53,6 +54,9 @@ class Spaces {
   // Bytes of objects, headers included; exact whenever no allocator is open.
   platform::Bytes object_bytes() const;
   absl::Status CheckInvariants() const;
+
+  // Around a fork, as of the spaces.
+  void AtFork(platform::ForkStep step);
 
  private:
   Spaces(platform::System& system, platform::AddressRange range, platform::Bytes limit,

@@ -44,6 +44,11 @@ class Parker {
   // Adds the token if there is none, and wakes the parked thread. No system call unless it sleeps.
   void Unpark();
 
+  // In a forked child: neither a token nor a parked thread is there.
+  void RenewInChild() {
+    state_.store(kEmpty, std::memory_order_relaxed);  // relaxed: the only thread there is
+  }
+
  private:
   static constexpr int32_t kParked = -1;
   static constexpr int32_t kEmpty = 0;

@@ -8,11 +8,17 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/log/check.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "platform/park.h"
 #include "platform/system_error.h"
 
 namespace ebb::platform {
@@ -23,12 +29,31 @@ constexpr size_t kMaxNameLength = 15;  // of the kernel; pthread_setname_np refu
 struct Task {
   std::string name;
   absl::AnyInvocable<void() &&> body;
+  Parker* ready;  // of the thread that starts this one
 };
 
+// inv.fork-no-dead-waiters, of Abseil's own locks: each thread has a record there, made by its
+// first wait and given back at its end, under locks that know of no fork. So threads are started
+// under this one, and it keeps count of those that end.
+ABSL_CONST_INIT absl::Mutex transitions_mu(absl::kConstInit);
+int ending ABSL_GUARDED_BY(transitions_mu) = 0;  // and not yet joined
+
+void MakeAbseilsRecord() {
+  absl::Mutex mu;
+  bool never = false;
+  absl::MutexLock lock(&mu);
+  mu.AwaitWithTimeout(absl::Condition(&never), absl::ZeroDuration());
+}
+
 void* RunTask(void* argument) {
-  const std::unique_ptr<Task> task(static_cast<Task*>(argument));
+  MakeAbseilsRecord();
+  std::unique_ptr<Task> task(static_cast<Task*>(argument));
   pthread_setname_np(pthread_self(), task->name.c_str());  // a nameless thread works as well
+  task->ready->Unpark();
   std::move(task->body)();
+  task = nullptr;
+  absl::MutexLock lock(&transitions_mu);
+  ++ending;
   return nullptr;
 }
 
@@ -55,8 +80,11 @@ class AsynchronousSignalsBlocked {
 
 absl::StatusOr<std::unique_ptr<Thread>> Thread::Start(absl::string_view name,
                                                       absl::AnyInvocable<void() &&> body) {
-  auto task = std::make_unique<Task>(
-      Task{.name = std::string(name.substr(0, kMaxNameLength)), .body = std::move(body)});
+  Parker ready;
+  auto task = std::make_unique<Task>(Task{.name = std::string(name.substr(0, kMaxNameLength)),
+                                          .body = std::move(body),
+                                          .ready = &ready});
+  absl::MutexLock lock(&transitions_mu);
   std::unique_ptr<Thread> thread(new Thread);
   AsynchronousSignalsBlocked blocked;
   const int error = pthread_create(&thread->handle_, nullptr, RunTask, task.get());
@@ -68,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Thread>> Thread::Start(absl::string_view name,
                                     "pids.max, the sysctl kernel.threads-max, or memory)"));
   }
   task.release();  // RunTask owns it
+  ready.Park();
   return thread;
 }
 
@@ -76,6 +105,15 @@ void Thread::Join() {
   const int error = pthread_join(handle_, nullptr);
   CHECK_EQ(error, 0) << "a thread cannot join itself";
   joined_ = true;
+  absl::MutexLock lock(&transitions_mu);
+  --ending;
+}
+
+void Thread::AllAtFork(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  LockAcrossFork(transitions_mu, step);
+  if (step != ForkStep::kBefore) return;
+  const auto none_ends = []() ABSL_NO_THREAD_SAFETY_ANALYSIS { return ending == 0; };
+  transitions_mu.Await(absl::Condition(&none_ends));
 }
 
 void LowerPriority(int niceness) {

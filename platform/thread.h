@@ -12,6 +12,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "platform/fork.h"
 
 namespace ebb::platform {
 
@@ -19,8 +20,8 @@ namespace ebb::platform {
 class Thread {
  public:
   // Runs `body` on a new thread called `name` (the kernel keeps 15 characters). The new thread
-  // takes no asynchronous signals: those are for the program's own threads.
-  // ResourceExhausted when the system allows no further thread.
+  // takes no asynchronous signals: those are for the program's own threads. Returns when it is
+  // about to run. ResourceExhausted when the system allows no further thread.
   static absl::StatusOr<std::unique_ptr<Thread>> Start(absl::string_view name,
                                                        absl::AnyInvocable<void() &&> body);
 
@@ -30,6 +31,12 @@ class Thread {
 
   // Waits until `body` has returned; at once if it was joined before. Not from the thread itself.
   void Join();
+
+  // In a forked child, where the thread is not: there is nothing to join.
+  void AbandonInChild() { joined_ = true; }
+  // Around a fork, after all locks that are held where Start is called: no thread of ours begins or
+  // ends meanwhile, which Abseil takes locks for.
+  static void AllAtFork(ForkStep step);
 
  private:
   Thread() = default;
