@@ -79,8 +79,8 @@ class BackgroundThread {
   // In the order in which they run: for logs.
   std::vector<std::string> TaskNames() const;
 
-  // Around a fork, not from inside a task: no task runs meanwhile. In the child the tasks are there,
-  // but the thread is not until EnsureThread.
+  // Around a fork, not from inside a task: no task runs meanwhile. In the child the tasks are
+  // there, but the thread is not until EnsureThread.
   void AtFork(platform::ForkStep step);
   // As Create, if the thread is not there.
   absl::Status EnsureThread(platform::System& system);

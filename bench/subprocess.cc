@@ -56,7 +56,12 @@ absl::Status RunSubprocess(std::vector<std::string> arguments, const std::string
   close(file);
   if (pid < 0) return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", arguments[0]));
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  pid_t ended = 0;
+  do {
+    ended = waitpid(pid, &status, 0);
+  } while (ended < 0 && errno == EINTR);
+  if (ended < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot wait for ", arguments[0]));
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
   const std::string printed(absl::StripAsciiWhitespace(Text(output)));
@@ -67,9 +72,10 @@ absl::Status RunSubprocess(std::vector<std::string> arguments, const std::string
 absl::StatusOr<TemporaryDirectory> TemporaryDirectory::Make() {
   std::error_code error;
   const std::filesystem::path parent = std::filesystem::temp_directory_path(error);
-  if (error)
+  if (error) {
     return absl::UnavailableError(
         absl::StrCat("no directory for temporary files: ", error.message()));
+  }
   std::string path = parent / "ebb_bench.XXXXXX";
   if (mkdtemp(path.data()) == nullptr) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot make a directory ", path));

@@ -103,9 +103,7 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     block->set_list(BlockList::kOpen);
     block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
-    if (survivor && block->used(region) == 0 && regions_kept_ > least_regions_kept_) {
-      --regions_kept_;
-    }
+    if (survivor && block->used(region) == 0) NoteTakenForEvacuation();
   }
   if (block->used(region) == 0) {
     block->set_survivor(region, survivor);
@@ -233,7 +231,7 @@ void CopySpace::ReturnBlock(Block* block, uint32_t used) {
 }
 
 int64_t CopySpace::FreeRegions() const {
-  int64_t blocks = empty_.size() + flipped_ + page_out_.in_core();
+  int64_t blocks = BlocksInCore();
   blocks +=
       std::max<int64_t>((ledger_.limit() - ledger_.used() - options_.overdraft) / kBlockSize, 0);
   return blocks;
@@ -244,15 +242,30 @@ CopySpace::Room CopySpace::room() const {
   return {kRegionSize * RegionsForMutators(), kRegionSize * regions_kept_};
 }
 
-int64_t CopySpace::RegionsForMutators() const {
-  const bool all_kept = regions_kept_ > 0 && regions_kept_ == least_regions_kept_;
-  return all_kept ? 0 : std::max<int64_t>(FreeRegions() - regions_kept_, 0);
+int64_t CopySpace::RegionsKept() const {
+  return regions_kept_ == least_regions_kept_ ? most_regions_kept_ : regions_kept_;
 }
 
-void CopySpace::KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&) {
+int64_t CopySpace::RegionsForMutators() const {
+  return std::max<int64_t>(FreeRegions() - RegionsKept(), 0);
+}
+
+void CopySpace::NoteTakenForEvacuation() {
+  if (regions_kept_ > least_regions_kept_) --regions_kept_;
+  if (most_regions_kept_ > least_regions_kept_) --most_regions_kept_;
+}
+
+Bytes CopySpace::kept_in_ledger() const {
   absl::MutexLock lock(&lock_);
-  least_regions_kept_ = RoundUp(at_least, kRegionSize) / kRegionSize;
-  regions_kept_ = std::max(RoundUp(amount, kRegionSize) / kRegionSize, least_regions_kept_ + 1);
+  return kBlockSize * std::max<int64_t>(RegionsKept() - BlocksInCore(), 0);
+}
+
+void CopySpace::KeepForEvacuation(const Needs& needs, const MutatorsStopped&) {
+  const auto regions = [](Bytes bytes) { return RoundUp(bytes, kRegionSize) / kRegionSize; };
+  absl::MutexLock lock(&lock_);
+  least_regions_kept_ = regions(needs.at_least);
+  regions_kept_ = std::max(regions(needs.expected), least_regions_kept_ + 1);
+  most_regions_kept_ = std::max(regions(needs.at_most), regions_kept_);
 }
 
 absl::Status CopySpace::last_failure() const {

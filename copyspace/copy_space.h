@@ -158,11 +158,18 @@ class CopySpace {
     Bytes for_evacuation;
   };
   Room room() const ABSL_LOCKS_EXCLUDED(lock_);
-  // In the pause of a flip beside which mutators will run on: until the cycle ends, `amount` of the
-  // active regions is kept from them, less the regions that evacuation has taken. When but
-  // `at_least` of it is left, evacuation needs more than was expected, and all there is is kept.
-  void KeepForEvacuation(Bytes amount, Bytes at_least, const MutatorsStopped&)
-      ABSL_LOCKS_EXCLUDED(lock_);
+  // In the pause of a flip beside which mutators will run on: until the cycle ends, part of the
+  // active regions is kept from them: what evacuation is expected to need, less the regions that it
+  // has taken. When but `at_least` is left of that, it needs more than was expected, and what it
+  // may need `at_most` is kept, less what it has taken. More than there is: all is kept.
+  struct Needs {
+    Bytes expected;
+    Bytes at_least;
+    Bytes at_most;
+  };
+  void KeepForEvacuation(const Needs& needs, const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
+  // How much of what is kept has no block yet, but only room in the ledger.
+  Bytes kept_in_ledger() const ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
   // range is used up; OK if it was the ledger.
   absl::Status last_failure() const ABSL_LOCKS_EXCLUDED(lock_);
@@ -251,6 +258,11 @@ class CopySpace {
   // Empty active regions that can be acquired, the overdraft left alone. About: what is being paged
   // out may come back.
   int64_t FreeRegions() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  int64_t BlocksInCore() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return empty_.size() + flipped_ + page_out_.in_core();
+  }
+  void NoteTakenForEvacuation() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  int64_t RegionsKept() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   int64_t RegionsForMutators() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakePartlyFull(Bytes at_least) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Looks at kFlippedTries headers at most.
@@ -336,6 +348,7 @@ class CopySpace {
   int64_t reserve_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of DiscardReserve, in the kernel
   int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
   int64_t least_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
+  int64_t most_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
   bool in_cycle_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_protected_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_poisoned_ ABSL_GUARDED_BY(lock_) = false;

@@ -85,7 +85,7 @@ void CopySpace::FinishCycle(const MutatorsStopped&) {
     for (int64_t i = 0; i < frontier_.taken(); ++i) AddUsage(frontier_.At(i));
   }
   in_cycle_ = false;
-  regions_kept_ = least_regions_kept_ = 0;
+  regions_kept_ = least_regions_kept_ = most_regions_kept_ = 0;
   Condemn(/*restore_overdraft=*/true);
 }
 
@@ -134,7 +134,7 @@ void CopySpace::FinishCycleConcurrently() {
     done = Condemn(/*restore_overdraft=*/true, kFinishBlocks);
     if (!done) continue;
     in_cycle_ = false;
-    regions_kept_ = least_regions_kept_ = 0;
+    regions_kept_ = least_regions_kept_ = most_regions_kept_ = 0;
   }
 }
 

@@ -220,7 +220,11 @@ TEST(CopySpaceFinishDeathTest, ConcurrentlyOnlyInACycleThatLeavesNothing) {
 TEST(CopySpaceFlip, MutatorsLeaveWhatIsKeptForEvacuation) {
   SpaceForTest space(MiB(16), {}, /*slabs=*/2);
   space->Flip(space.stopped());
-  space->KeepForEvacuation(MiB(128), /*at_least=*/MiB(128) - 2 * kRegionSize, space.stopped());
+  space->KeepForEvacuation({.expected = MiB(128),
+                            .at_least = MiB(128) - 2 * kRegionSize,
+                            .at_most = MiB(256)},
+                           space.stopped());
+  EXPECT_EQ(space->kept_in_ledger(), 2 * MiB(128)) << "no block is in core";
   EXPECT_EQ(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(8)), nullptr);
   std::vector<Block*> taken;
   for (int i = 1; i <= 3; ++i) {

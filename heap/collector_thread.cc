@@ -62,9 +62,9 @@ void CollectorThread::Request() {
   if (thread_ == nullptr) StartThread().IgnoreError();
 }
 
-bool CollectorThread::EnsureThread() {
+absl::Status CollectorThread::EnsureThread() {
   absl::MutexLock lock(&mu_);
-  return thread_ != nullptr || StartThread().ok();
+  return thread_ != nullptr ? absl::OkStatus() : StartThread();
 }
 
 void CollectorThread::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {

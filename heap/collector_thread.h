@@ -35,9 +35,9 @@ class CollectorThread {
 
   // A cycle will begin, unless one is running or wanted.
   void Request() ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether its thread is there: it is, but for a forked child to which the system refuses one.
-  // Otherwise RunOne would wait for ever.
-  bool EnsureThread() ABSL_LOCKS_EXCLUDED(mu_);
+  // Its thread is there, but for a forked child to which the system refuses one: its error. Then
+  // RunOne would wait for ever.
+  absl::Status EnsureThread() ABSL_LOCKS_EXCLUDED(mu_);
   // Requests a cycle and waits for the end of one that began after this call: several callers at
   // once share it. The caller runs in no heap meanwhile.
   void RunOne() ABSL_LOCKS_EXCLUDED(mu_);

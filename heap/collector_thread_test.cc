@@ -2,6 +2,8 @@
 
 #include "heap/collector_thread.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -169,6 +171,18 @@ TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST(CollectorThreadTest, IsAsNiceAsToldTo) {
+  const int before = getpriority(PRIO_PROCESS, 0);
+  int niceness = before - 1;
+  const auto collector =
+      CollectorThread::Create(platform::System::Real(), /*niceness=*/5,
+                              [&niceness] { niceness = getpriority(PRIO_PROCESS, 0); });
+  CHECK_OK(collector.status());
+  (*collector)->RunOne();
+  EXPECT_EQ(niceness, std::min(before + 5, 19));
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), before);
 }
 
 TEST_F(DuringACycleTest, DestructionWaitsForTheCycle) {

@@ -103,15 +103,6 @@ inline bool Fork(const std::function<void()>& work) {
   return false;
 }
 
-// For each thread beside which a test forks, before it does: Abseil's record of a thread is made by
-// its first wait, under locks that a fork must not find held (docs/design/fork.md).
-inline void WaitOnce() {
-  absl::Mutex mu;
-  bool never = false;
-  absl::MutexLock lock(&mu);
-  mu.AwaitWithTimeout(absl::Condition(&never), absl::ZeroDuration());
-}
-
 // Of this process's threads.
 inline std::set<std::string> ThreadNames() {
   std::set<std::string> names;

@@ -117,8 +117,8 @@ void ForkRegistry::After(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ResumeAll(step);
   std::vector<std::shared_ptr<HeapCore>> heaps = std::move(stopped_);
   stopped_.clear();
+  heaps.clear();  // the end of those that nobody else owns; before another thread may fork
   LockAcrossFork(fork_mu_, step);
-  heaps.clear();  // the end of those that nobody else owns any more
   Mutator::UnparkThread();
 }
 

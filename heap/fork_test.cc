@@ -26,6 +26,7 @@
 #include "platform/address_range.h"
 #include "platform/fake_system.h"
 #include "platform/range_releaser.h"
+#include "platform/thread.h"
 
 namespace ebb {
 namespace {
@@ -59,7 +60,7 @@ class BlockedThread {
 
  private:
   void Run(Heap& heap) {
-    WaitOnce();
+    platform::MakeAbseilsRecord();
     Mutator mutator(heap);
     Local<Node> list(mutator, NewList(mutator, kListLength));
     Local<Node> pinned(mutator, mutator.NewPinned<Node>(list, nullptr, 42));
@@ -152,7 +153,7 @@ TEST_P(ForkTest, WithinACycle) {
     Waits waits;
     std::atomic<bool> done = false;
     std::thread collector([&] {
-      WaitOnce();
+      platform::MakeAbseilsRecord();
       while (!done) EXPECT_TRUE(heap_->Collect().ok());
     });
     const auto hold_up = [&](Mutator& mutator) {
@@ -171,7 +172,7 @@ TEST_P(ForkTest, WithinACycle) {
       absl::Notification held_up;
       std::atomic<bool> forking = false;
       std::thread other([&] {
-        WaitOnce();
+        platform::MakeAbseilsRecord();
         Mutator mutator(*heap_);
         hold_up(mutator);
         held_up.Notify();
@@ -271,7 +272,7 @@ class ForkWhileMemoryLeavesTest : public testing::Test {
   // `give_back` calls the system for it.
   void ForkWithin(const std::function<void()>& give_back, int64_t heap_bytes_then) {
     std::thread other([&] {
-      WaitOnce();
+      platform::MakeAbseilsRecord();
       give_back();
     });
     system_.AwaitCall();
@@ -334,6 +335,8 @@ TEST(ForkInANoSafepointScopeTest, TheChildsHeapsRefuse) {
       const absl::Status status = heap->Collect();
       CHECK(absl::IsFailedPrecondition(status)) << status;
       CHECK(absl::StrContains(status.message(), "forked in a NoSafepoint scope")) << status;
+      CHECK(absl::IsFailedPrecondition(heap->Verify()));
+      CHECK(absl::IsFailedPrecondition(mutator.TryNewArray<char>(1 << 16).status()));
     }));
     EXPECT_TRUE(IsList(node, 10));  // and nothing has moved
   }

@@ -25,37 +25,38 @@ struct HeapStats {
   int64_t collections = 0;
   Histogram pause_ns;              // from the request for a pause to its end
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
-  Histogram stall_ns;              // waits of allocating threads for concurrent cycles to make room
+  Histogram stall_ns;              // of allocations that found no room until a concurrent cycle
+                                   // made some: what their threads spent assisting it and waiting
   int64_t stalls_for_flip = 0;     // of these: the cycle had not yet flipped
   int64_t stalls_for_end = 0;      // it had, and what was left was kept for what it evacuates
   int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
 
   int64_t max_bytes = 0;
-  int64_t heap_bytes = 0;          // in use now: both halves of blocks, large, pinned, tables
+  int64_t heap_bytes = 0;  // in use now: both halves of blocks, large, pinned, tables
   int64_t peak_heap_bytes = 0;
-  int64_t live_bytes = 0;          // of objects, as the last cycle left them
-  int64_t allocated_bytes = 0;     // of objects, ever; but for those in regions that mutators are
-                                   // still filling, which the next cycle counts
-  int64_t large_bytes = 0;         // of large objects now
-  int64_t pinned_bytes = 0;        // of pinned objects now
-  int64_t collector_bytes = 0;     // worklists, part of heap_bytes
+  int64_t live_bytes = 0;       // of objects, as the last cycle left them
+  int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
+                                // it is full, at the next cycle, or when the mutator detaches
+  int64_t large_bytes = 0;      // of large objects now
+  int64_t pinned_bytes = 0;     // of pinned objects now
+  int64_t collector_bytes = 0;  // worklists, part of heap_bytes
 
   int64_t evacuated_objects = 0;
   int64_t evacuated_bytes = 0;
-  int64_t retained_objects = 0;    // evacuations that found no memory: left in place for a cycle
+  int64_t retained_objects = 0;  // evacuations that found no memory: left in place for a cycle
   int64_t worklist_overflows = 0;
-  int64_t exhaustions = 0;         // times a cycle left no room for what had asked for it
+  int64_t exhaustions = 0;  // times a cycle left no room for what had asked for it
 
   int64_t mutators = 0;
   int64_t persistents = 0;
-  int64_t workers = 0;             // threads that have been started for cycles, and the leader
+  int64_t workers = 0;  // threads that have been started for cycles, and the leader
   int64_t worker_start_failures = 0;
   int64_t page_out_failures = 0;
 };
 
 // Thread-safe. As many heaps in a process as you like, each with its own objects: a reference from
-// one to another is a mistake that Verify reports. After fork() the child's thread goes on with all of
-// them; fork is a safepoint, and stops the heaps for its duration (docs/design/fork.md).
+// one to another is a mistake that Verify reports. After fork() the child's thread goes on with all
+// of them; fork is a safepoint, and stops the heaps for its duration (docs/design/fork.md).
 class Heap {
  public:
   // Errors: InvalidArgument naming the option, ResourceExhausted when the address space or the

@@ -158,9 +158,9 @@ void HeapCore::AfterRefill(Mutator& mutator) {
 }
 
 bool HeapCore::Assist(Mutator& self, Bytes most) {
-  if (!trace().CanAssist()) return false;
+  if (!trace().SeekWork()) return false;
   self.forwarder_->NoteAssist();
-  return trace().Assist(most.count(), platform::MonotonicNanos() + Pacer::kLongestAssistNanos);
+  return trace().Assist(most, platform::MonotonicNanos() + Pacer::kLongestAssistNanos);
 }
 
 // Whether the request has an effect or a cycle is under way, there is a NoteRoom to come: that of a
@@ -168,12 +168,12 @@ bool HeapCore::Assist(Mutator& self, Bytes most) {
 void HeapCore::Stall(Mutator& self, int64_t seen) {
   const int64_t begin = platform::MonotonicNanos();
   const bool has_flipped = pacer_->cycle_runs();
+  collector_->Request();
   for (bool noted = false; !noted;) {
     const absl::Duration wait =
         Assist(self, Pacer::kMostAssistance) ? absl::ZeroDuration() : kUntilNextAssist;
     // Blocked, also between two turns of assistance: pauses and handshakes are not kept waiting.
     Mutator::ParkThread(/*except=*/nullptr);
-    collector_->Request();
     noted = pacer_->AwaitRoom(seen, wait);
     Mutator::UnparkThread();
   }
@@ -235,6 +235,13 @@ void HeapCore::RunConcurrentCycle() {
   ReleaseGarbage();
 }
 
+bool HeapCore::EnsureCollector() {
+  if (collector_ == nullptr) return false;
+  const absl::Status status = collector_->EnsureThread();
+  LOG_IF(WARNING, !status.ok()) << "this cycle is run in a pause: " << status;
+  return status.ok();
+}
+
 absl::Status HeapCore::AwaitConcurrentCycle() {
   Mutator::ParkThread(/*except=*/nullptr);
   collector_->RunOne();
@@ -258,7 +265,7 @@ void HeapCore::ReleaseGarbage() {
 }
 
 absl::Status HeapCore::Collect(Mutator* self) {
-  if (HasCollector()) return AwaitConcurrentCycle();
+  if (EnsureCollector()) return AwaitConcurrentCycle();
   const Turn turn(*this);
   const int64_t begun = cycles_.load(std::memory_order_relaxed);
   absl::Status status;
@@ -288,7 +295,7 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
   // Two cycles: a flip and an end each; and what was under way before.
   constexpr int kConcurrentTries = 6;
   absl::StatusOr<uintptr_t> result;
-  for (int tries = 0; HasCollector() && tries < kConcurrentTries; ++tries) {
+  for (int tries = 0; EnsureCollector() && tries < kConcurrentTries; ++tries) {
     const int64_t seen = pacer_->room_noted();
     if (result = attempt(); result.ok()) return result;
     Stall(self, seen);
@@ -397,7 +404,8 @@ void HeapCore::ReturnTurnAfterFork(platform::ForkStep step) {
   if (collector_ != nullptr) platform::LockAcrossFork(turn_, step);
 }
 
-// Those first that wait for work under way which takes some of the others.
+// background_ first: its tasks, which it waits for, take locks of the others. The spaces wait for a
+// release, which takes none of these.
 void HeapCore::AtFork(platform::ForkStep step) {
   if (background_ != nullptr) background_->AtFork(step);
   if (collector_ != nullptr) collector_->AtFork(step);

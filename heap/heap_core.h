@@ -105,8 +105,8 @@ class HeapCore {
   void Stall(Mutator& self, int64_t seen);
   void NoteCycle(const CycleResult& result);
   int64_t evacuated_bytes() const;  // in all
-  // Whether a collector thread runs the cycles.
-  bool HasCollector() const { return collector_ != nullptr && collector_->EnsureThread(); }
+  // Whether a collector thread runs the cycles. In a forked child it may have to be started.
+  bool EnsureCollector();
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);

@@ -86,8 +86,9 @@ Mutator::~Mutator() {
   }
   HandOverGreys();
   CloseAllocator();
-  heap_->safepoints().Detach(*this);
+  // Before Detach: a fork waits for mutators that are attached only (inv.fork-stacks).
   OrphanLocals();
+  heap_->safepoints().Detach(*this);
   Mutator** link = &this_threads_mutators;
   while (*link != this) {
     // A newer one that outlives this one resumes, in its turn, what this one would have.
@@ -344,9 +345,9 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
         absl::Status status = space.last_failure();
         return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
       }
-      header = AllocateFromOpenRegion(object_bytes, align16);
       heap_->AddAllocated(allocator_.TakeAllocated());
       heap_->AfterRefill(*this);
+      header = AllocateFromOpenRegion(object_bytes, align16);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();
     return header;
@@ -368,13 +369,14 @@ absl::StatusOr<uintptr_t> Mutator::AllocatePinned(const TypeInfo& type) {
 template <typename Space>
 absl::StatusOr<uintptr_t> Mutator::AllocateInPlace(Space& space, size_t object_bytes) {
   internal::Spaces& spaces = heap_->spaces();
-  absl::StatusOr<uintptr_t> header = space.Allocate(object_bytes, spaces.overdraft());
+  heap_->AfterRefill(*this);  // this may take as much as a region
+  absl::StatusOr<uintptr_t> header = space.Allocate(object_bytes, spaces.keep_free());
   if (header.ok()) return header;
   // Empty blocks of the copy space may stand in the way: their memory is given back for this.
   const platform::Bytes wanted =
       RoundUp(internal::LargeSpace::Footprint(object_bytes), copyspace::kBlockSize);
   if (absl::Status status = spaces.copy().PageOutNow(wanted); !status.ok()) return status;
-  return space.Allocate(object_bytes, spaces.overdraft());
+  return space.Allocate(object_bytes, spaces.keep_free());
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t length) {

@@ -71,9 +71,9 @@ struct Options {
   // Of these, how many work beside the program in a concurrent cycle; more than `workers`: all.
   // 0: a quarter of the processors, at least one, at most `workers`.
   int concurrent_workers = 0;
-  // How much the thread that runs concurrent cycles gives way to the program's threads, from 0 (not
-  // at all) to 19 (see nice(2)). When processors are short, a nicer collector leaves more of its
-  // work to the threads that allocate.
+  // How much the thread that runs concurrent cycles gives way to other threads, from 0 (not at all)
+  // to 19 (see nice(2)); workers that it starts inherit that. When processors are short, a nicer
+  // collector leaves more of its work to the threads that allocate, and its pauses may last longer.
   int collector_niceness = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;
@@ -89,7 +89,8 @@ struct Options {
   std::function<ExhaustionAction(const Exhaustion&)> on_exhaustion = nullptr;
   static constexpr int kMostExhaustionCalls = 8;
 
-  // A thread that takes longer than this to reach a safepoint is named in the log.
+  // A thread that takes longer than this to reach a safepoint is named in the log; so is an
+  // allocation that waits longer for a concurrent cycle.
   absl::Duration safepoint_warning = absl::Seconds(2);
 
   StressOptions stress = {};

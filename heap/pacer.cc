@@ -13,7 +13,7 @@ namespace {
 constexpr Bytes kRoomAtRequest = 16 * kRegionSize;
 // Of mutators' room at the flip, what they run on in while a cycle finishes.
 constexpr double kRoomToFinish = 0.25;
-// A word of an array may be an edge to follow, whereas of a byte that is evacuated some is not.
+// Each word of such an array may be an edge to follow; of what is evacuated, only some are.
 constexpr int64_t kScanWeight = 2;
 // Copies waste this share of what they need, at the ends of regions.
 constexpr int64_t kWasteDivisor = 8;
@@ -26,15 +26,20 @@ Bytes Share(double share, Bytes of) {
 
 // Expected to live is what lived at the last cycle, and of what has been allocated since half as
 // large a share as of late: more would leave mutators little when a program stops growing. If it
-// goes on, evacuation takes more than was expected, and gets all there is.
+// goes on, evacuation takes more than was expected, and all that it may take is kept from then on.
 void Pacer::BeginCycle(Bytes in_copies, int64_t evacuators,
                        const copyspace::MutatorsStopped& stopped) {
   in_copies_ = in_copies;
   const Bytes fresh = std::max(in_copies - evacuated_, Bytes(0));
   const Bytes live = std::min(in_copies, evacuated_) + Share(new_that_live_ / 2, fresh);
-  const Bytes open_regions = evacuators * kRegionSize;
-  space_.KeepForEvacuation(live + live / kWasteDivisor + open_regions, /*at_least=*/open_regions,
-                           stopped);
+  // Mutators may be many, and blocked.
+  const Bytes open_regions = std::min(evacuators * kRegionSize, space_.room().for_mutators / 8);
+  const auto with_waste = [open_regions](Bytes bytes) {
+    return bytes + bytes / kWasteDivisor + open_regions;
+  };
+  space_.KeepForEvacuation(
+      {.expected = with_waste(live), .at_least = open_regions, .at_most = with_waste(in_copies)},
+      stopped);
   const copyspace::CopySpace::Room room = space_.room();
   for_mutators_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
   for_evacuation_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
@@ -54,7 +59,9 @@ void Pacer::EndCycle(Bytes evacuated, Bytes scanned) {
 // begins when the active half is nearly used up, just early enough for its flip to come first.
 //
 // Beside a cycle, what is still to be evacuated and scanned falls with mutators' room: when a share
-// of this has gone, the same share of that should have been done, by whomever.
+// of this has gone, the same share of that should have been done, by whomever. The regions that
+// copying threads keep open count as work to the end; where nothing is grey any more,
+// Trace::SeekWork says so.
 Pacer::Advice Pacer::AfterRefill(Bytes scanned) const {
   const copyspace::CopySpace::Room room = space_.room();
   const bool begin_cycle = room.for_mutators < std::min(kRoomAtRequest, max_bytes_ / 16);

@@ -32,26 +32,27 @@ class Pacer {
   // After it. `scanned`: as of AfterRefill.
   void EndCycle(platform::Bytes evacuated, platform::Bytes scanned);
 
-  // A mutator evacuates no more than that at a time, and no longer.
+  // Of one assistance: bytes evacuated at most, and nanoseconds, about.
   static constexpr platform::Bytes kMostAssistance = 8 * copyspace::kRegionSize;
   static constexpr int64_t kLongestAssistNanos = 500'000;
   // Any thread, O(1), when it has taken a fresh region. `scanned`: of arrays of references that are
   // not copied, by the cycle that runs.
   struct Advice {
     bool begin_cycle;        // unless one runs
-    platform::Bytes assist;  // how much the thread is to evacuate
+    platform::Bytes assist;  // how much the thread is to evacuate, or scan as long
   };
   Advice AfterRefill(platform::Bytes scanned) const;
-  // Whether a cycle has flipped and not yet ended.
+  // Whether a cycle has flipped and not yet ended. Any thread; takes a short lock.
   bool cycle_runs() const { return space_.room().for_evacuation > platform::Bytes(0); }
 
   // Tells those that wait for room that there may be some: after a flip, and at the end of a cycle.
   void NoteRoom() ABSL_LOCKS_EXCLUDED(mu_);
   int64_t room_noted() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Around a fork, in a pause.
-  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
   // Waits for the NoteRoom after the `seen`th, but no longer than `most`; false if it did not come.
   bool AwaitRoom(int64_t seen, absl::Duration most) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Around a fork, in a pause.
+  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
  private:
   copyspace::CopySpace& space_;

@@ -55,7 +55,7 @@ class PinnedSpace {
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the slots in use.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Of all objects there ever were.
+  // Of the slots of all objects there ever were.
   platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 

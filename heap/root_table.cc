@@ -11,7 +11,7 @@ namespace ebb::internal {
 
 namespace {
 
-// Of the list of all tables. No table's own lock is held where it is taken, but by AllAtFork.
+// Of the list of all tables. Taken before tables' own locks, never within one.
 ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
 constinit RootTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
 

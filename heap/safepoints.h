@@ -109,8 +109,8 @@ class Safepoints {
     copyspace::MutatorsStopped stopped_;
   };
 
-  // Around a fork: a pause without a scope, by a thread that runs in no heap. What it waits for ends
-  // without its help.
+  // Around a fork: a pause without a scope, by a thread that runs in no heap. What it waits for
+  // ends without its help.
   void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { BeginPause(/*self=*/nullptr); }
   void EndPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { EndPause(/*self=*/nullptr); }
   // In that pause.

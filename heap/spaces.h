@@ -53,6 +53,8 @@ class Spaces {
 
   // Bytes of objects, headers included; exact whenever no allocator is open.
   platform::Bytes object_bytes() const;
+  // What allocations in place leave free in the ledger: evacuation needs it.
+  platform::Bytes keep_free() const { return overdraft() + copy_->kept_in_ledger(); }
   absl::Status CheckInvariants() const;
 
   // Around a fork, as of the spaces.

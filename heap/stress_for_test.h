@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/log/check.h"
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
@@ -22,7 +23,7 @@ namespace ebb {
 // How long the threads of one case work: `seconds`, or EBB_SOAK.
 inline absl::Duration WorkingTime(double seconds) {
   const char* soak = std::getenv("EBB_SOAK");
-  if (soak != nullptr) (void)absl::SimpleAtod(soak, &seconds);
+  if (soak != nullptr) CHECK(absl::SimpleAtod(soak, &seconds)) << "EBB_SOAK=" << soak;
   return absl::Seconds(seconds);
 }
 

@@ -104,7 +104,7 @@ void Trace::BeginBesideMutators() {
   assistants_welcome_ = true;
 }
 
-bool Trace::CanAssist() {
+bool Trace::SeekWork() {
   if (options_.assistants == 0) return false;
   if (!idle()) return true;
   WantWorkToShare();
@@ -114,7 +114,7 @@ bool Trace::CanAssist() {
 // What it leaves behind is in its deque, from which others steal, or with greys_. The caller counts
 // as having found grey before it begins (MutatorForwarder::NoteAssist), so the trace does not end
 // while it holds anything.
-bool Trace::Assist(int64_t bytes, int64_t deadline) {
+bool Trace::Assist(platform::Bytes most, int64_t deadline) {
   Tracer* tracer = nullptr;
   {
     absl::MutexLock lock(&assistants_mu_);
@@ -123,7 +123,7 @@ bool Trace::Assist(int64_t bytes, int64_t deadline) {
     idle_assistants_.pop_back();
   }
   assisting_.fetch_add(1, std::memory_order_relaxed);  // here and below: a hint, see assisted
-  tracer->Assist(bytes, deadline);
+  tracer->Assist(most, deadline);
   assisting_.fetch_sub(1, std::memory_order_relaxed);
   absl::MutexLock lock(&assistants_mu_);
   idle_assistants_.push_back(tracer);

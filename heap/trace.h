@@ -37,7 +37,7 @@ struct TraceCounts {
 };
 
 // Kept from cycle to cycle. Run is for a pause; what a concurrent cycle uses says so. For the
-// thread that runs the cycle, but for Assist, greys and failures.
+// thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys, failures.
 class Trace {
  public:
   struct Options {
@@ -83,11 +83,12 @@ class Trace {
     return platform::Bytes(scanned_in_place_.load(std::memory_order_relaxed));
   }
 
-  // Whether there is work that a mutator could take; if not, workers are asked to share theirs.
-  bool CanAssist();
-  // By a running mutator: forwards about `bytes`, if there is that much to be had before `deadline`
+  // By a running mutator: whether there is work that it could take. If not, workers are asked to
+  // share theirs, for its next try.
+  bool SeekWork();
+  // By a running mutator: evacuates about `most`, if there is that much to be had before `deadline`
   // (MonotonicNanos). False if no trace is on, or enough others assist.
-  bool Assist(int64_t bytes, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
+  bool Assist(platform::Bytes most, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
 
   SharedGreys& greys() { return greys_; }
   EvacuationFailures& failures() { return failures_; }
@@ -104,9 +105,9 @@ class Trace {
     // Relaxed: hints.
     return termination_.idle_hint() > 0 || assistant_idle_.load(std::memory_order_relaxed);
   }
-  // Relaxed: a hint, as above.
   // Whether a mutator assists. Relaxed: a hint.
   bool assisted() const { return assisting_.load(std::memory_order_relaxed) > 0; }
+  // Relaxed: a hint, as above.
   void WantWorkToShare() { assistant_idle_.store(true, std::memory_order_relaxed); }
   // From here on several workers may forward.
   void Recruit();
@@ -120,12 +121,12 @@ class Trace {
   absl::Mutex assistants_mu_;
   std::vector<Tracer*> idle_assistants_ ABSL_GUARDED_BY(assistants_mu_);
   bool assistants_welcome_ ABSL_GUARDED_BY(assistants_mu_) = false;
-  // An assistant has found nothing to do. Only the next Drain's begin clears it: until then workers
-  // share whenever their deques are empty, whether or not the assistant has come back.
+  // An assistant has found nothing to do. Cleared where the next Drain begins, and by Finish: until
+  // then workers share whenever their deques are empty, whether or not the assistant has come back.
   std::atomic<bool> assistant_idle_ = false;
   std::atomic<int> assisting_ = 0;  // mutators
   std::atomic<bool> abandoned_ = false;
-  std::atomic<int64_t> scanned_in_place_ = 0;
+  std::atomic<int64_t> scanned_in_place_ = 0;  // see there
   BlockOwners owners_;
   background::Termination termination_;
   size_t root_shares_ = 0;

@@ -207,10 +207,12 @@ void Tracer::ScanArray(Grey grey, const TypeInfo& type) {
                      [this](uintptr_t edge)
                          ABSL_ATTRIBUTE_ALWAYS_INLINE { ForwardEdge<kMode>(edge); });
   }
-  if (!space_.Contains(grey.object())) {
-    // Relaxed: see scanned_in_place.
-    trace_.scanned_in_place_.fetch_add(static_cast<int64_t>((end - begin) * type.element_bytes),
-                                       std::memory_order_relaxed);
+  if constexpr (kMode == Mode::kShared) {
+    if (!space_.Contains(grey.object())) {
+      // Relaxed: see scanned_in_place.
+      trace_.scanned_in_place_.fetch_add(static_cast<int64_t>((end - begin) * type.element_bytes),
+                                         std::memory_order_relaxed);
+    }
   }
 }
 
@@ -329,12 +331,14 @@ void Tracer::DrainLocal() {
   }
 }
 
-void Tracer::Assist(int64_t bytes, int64_t deadline) {
-  // Between two looks at the clock. Each may be a chunk of an array.
+void Tracer::Assist(platform::Bytes most, int64_t deadline) {
+  // Between two looks at the clock: objects or chunks of arrays, and bytes evacuated, about.
   constexpr int kScans = 8;
-  const int64_t enough = evacuator_.counts().evacuated_bytes + bytes;
+  constexpr int64_t kBytes = 16 << 10;
+  const int64_t enough = evacuator_.counts().evacuated_bytes + most.count();
   do {
-    for (int scans = 0; scans < kScans; ++scans) {
+    const int64_t look_at = evacuator_.counts().evacuated_bytes + kBytes;
+    for (int i = 0; i < kScans && evacuator_.counts().evacuated_bytes < look_at; ++i) {
       if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
       trace_.WantWorkToShare();
       return GiveAway();

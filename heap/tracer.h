@@ -60,9 +60,10 @@ class Tracer {
   // Beside other workers and running mutators.
   void DrainShared() { DrainBesideOthers<Mode::kShared>(); }
 
-  // A mutator assists a trace that is late: scans until it has evacuated `bytes`, or `deadline`
-  // (MonotonicNanos) has passed, or nothing is to be had. Leaves nothing behind but in its deque.
-  void Assist(int64_t bytes, int64_t deadline);
+  // A mutator assists a trace that is late: scans until it has evacuated `most` (what it scans in
+  // place does not count), or `deadline` (MonotonicNanos) has passed, or nothing is to be had. What
+  // is left is in its deque, or with Trace::greys.
+  void Assist(platform::Bytes most, int64_t deadline);
   // Takes over what mutators have handed in; false if that is nothing.
   bool TakeShared();
   // Takes over an object from another's deque; false if it found none.

@@ -38,13 +38,6 @@ struct Task {
 ABSL_CONST_INIT absl::Mutex transitions_mu(absl::kConstInit);
 int ending ABSL_GUARDED_BY(transitions_mu) = 0;  // and not yet joined
 
-void MakeAbseilsRecord() {
-  absl::Mutex mu;
-  bool never = false;
-  absl::MutexLock lock(&mu);
-  mu.AwaitWithTimeout(absl::Condition(&never), absl::ZeroDuration());
-}
-
 void* RunTask(void* argument) {
   MakeAbseilsRecord();
   std::unique_ptr<Task> task(static_cast<Task*>(argument));
@@ -114,6 +107,13 @@ void Thread::AllAtFork(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step != ForkStep::kBefore) return;
   const auto none_ends = []() ABSL_NO_THREAD_SAFETY_ANALYSIS { return ending == 0; };
   transitions_mu.Await(absl::Condition(&none_ends));
+}
+
+void MakeAbseilsRecord() {
+  absl::Mutex mu;
+  bool never = false;
+  absl::MutexLock lock(&mu);
+  mu.AwaitWithTimeout(absl::Condition(&never), absl::ZeroDuration());
 }
 
 void LowerPriority(int niceness) {

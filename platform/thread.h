@@ -45,9 +45,14 @@ class Thread {
   bool joined_ = false;
 };
 
-// Makes the calling thread nicer than its process was started: it gives way to others when
-// processors are short. `niceness` from 0 (as it was) to 19. Needs no privileges; not undone.
+// Makes the calling thread nicer than it is, by `niceness` from 0 (as it was) to 19: it gives way
+// to others when processors are short. Threads that it starts from then on inherit that. Needs no
+// privileges; not undone.
 void LowerPriority(int niceness);
+
+// Has Abseil make its record of the calling thread, which it does at a thread's first wait, under
+// locks that a fork must not find held (docs/design/fork.md#locks). Any thread; again does nothing.
+void MakeAbseilsRecord();
 
 }  // namespace ebb::platform
 
