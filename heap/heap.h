@@ -34,7 +34,8 @@ struct HeapStats {
   int64_t max_bytes = 0;
   int64_t heap_bytes = 0;  // in use now: both halves of blocks, large, pinned, tables
   int64_t peak_heap_bytes = 0;
-  int64_t live_bytes = 0;       // of objects, as the last cycle left them
+  int64_t live_bytes = 0;       // of objects, as the last cycle left them, and of what lies beside
+                                // those that it had to retain
   int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
                                 // it is full, at the next cycle, or when the mutator detaches
   int64_t large_bytes = 0;      // of large objects now
@@ -63,7 +64,7 @@ class Heap {
   // memory for it cannot be had. EBB_OPTIONS in the environment overrides `options`, unless
   // Options::read_environment is off.
   static absl::StatusOr<std::unique_ptr<Heap>> Create(const Options& options = Options());
-  // Objects go when the last Mutator detaches; Persistents that are left read as null.
+  // Persistents that are left read as null from here on; objects go when the last Mutator detaches.
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -79,9 +80,9 @@ class Heap {
   Options options() const;
 
   // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, below 1 MiB,
-  // and below eight times what cycles keep for themselves (an eighth of Options::max_bytes; with
-  // many workers in a small heap more, at most all of it). When lowered below what is in use, the
-  // heap shrinks by the next cycles.
+  // and below what cycles need to move objects: an eighth of Options::max_bytes, or, with many
+  // workers in a small heap, up to all of it. When lowered below what is in use, the heap shrinks
+  // by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and
