@@ -6,6 +6,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 
 namespace ebb::bench {
 namespace {
@@ -47,6 +48,8 @@ absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOpti
   heap_options.collector = known->second;
   heap_options.workers = options.workers;
   heap_options.page_out = options.page_out;
+  // Slow safepoints and stalls are in the results; in a pipe the benchmarks are quiet.
+  heap_options.safepoint_warning = absl::Minutes(1);
   absl::StatusOr<std::unique_ptr<Heap>> heap = Heap::Create(heap_options);
   if (!heap.ok()) return heap.status();
   return absl::WrapUnique(new EbbSubject(*std::move(heap)));
