@@ -92,7 +92,9 @@ inline void ExpectSound(Heap& heap) {
   EXPECT_LE(stats.live_bytes, stats.heap_bytes);
   // Where evacuations fail, live_bytes has in it what lies beside the objects that were retained:
   // the remains of others, which count where they are now as well.
-  if (stats.retained_objects == 0) EXPECT_LE(stats.live_bytes, stats.allocated_bytes);
+  if (stats.retained_objects == 0) {
+    EXPECT_LE(stats.live_bytes, stats.allocated_bytes);
+  }
 }
 
 }  // namespace ebb
