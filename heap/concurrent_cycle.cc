@@ -1,6 +1,5 @@
 #include "heap/concurrent_cycle.h"
 
-#include <algorithm>
 #include <atomic>
 
 #include "heap/root_table.h"

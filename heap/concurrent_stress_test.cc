@@ -339,6 +339,7 @@ TEST(ConcurrentHeapsTest, CountsAllocatedBytes) {
   }
   EXPECT_TRUE(heap->Collect().ok());
   const int64_t bytes = kTypeInfo<Node>.object_bytes;
+  // Relaxed: the threads have been joined.
   EXPECT_EQ(heap->stats().allocated_bytes - before, nodes.load(std::memory_order_relaxed) * bytes);
   EXPECT_EQ(heap->stats().live_bytes, 0);
 }

@@ -35,6 +35,7 @@ ForkRegistry::ForkRegistry() {
 }
 
 absl::Status ForkRegistry::CheckHeapsAreSound() {
+  // Relaxed: see heaps_are_lost.
   if (!heaps_are_lost.load(std::memory_order_relaxed)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "this process was forked in a NoSafepoint scope, or in an exhaustion handler, where its "
@@ -66,6 +67,7 @@ void ForkRegistry::AtFork(ForkStep step) {
     case ForkStep::kInParent:
       break;
     case ForkStep::kInChild:
+      // Relaxed: see heaps_are_lost.
       if (!stopped_for_fork) heaps_are_lost.store(true, std::memory_order_relaxed);
       break;
   }

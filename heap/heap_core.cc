@@ -88,6 +88,7 @@ void HeapCore::StartBackground() {
   }
   background_ = *std::move(thread);
   const auto count_failure = [this](const absl::Status& status) {
+    // Relaxed: a count, see its declaration.
     if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
   };
   background_->AddTask(background::Stage::kStart, "advance page-out ages",
@@ -150,9 +151,9 @@ void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
   totals_.retained_objects += counts.retained_objects;
 }
 
-void HeapCore::AfterRefill(Mutator& mutator) {
+void HeapCore::Pace(Mutator& mutator) {
   if (collector_ == nullptr) return;
-  const Pacer::Advice advice = pacer_->AfterRefill(trace().scanned_in_place());
+  const Pacer::Advice advice = pacer_->Advise(trace().scanned_in_place());
   if (advice.begin_cycle) collector_->Request();
   if (advice.assist > Bytes(0)) Assist(mutator, advice.assist);
 }
@@ -202,6 +203,7 @@ absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
 
 void HeapCore::NoteCycle(const CycleResult& result) {
   AddEvacuationCounts(result.trace.evacuation);
+  // Relaxed: a count, see its declaration.
   cycles_.fetch_add(1, std::memory_order_relaxed);
   absl::MutexLock lock(&stats_mu_);
   ++totals_.collections;
@@ -267,6 +269,7 @@ void HeapCore::ReleaseGarbage() {
 absl::Status HeapCore::Collect(Mutator* self) {
   if (EnsureCollector()) return AwaitConcurrentCycle();
   const Turn turn(*this);
+  // Relaxed: a count, see its declaration.
   const int64_t begun = cycles_.load(std::memory_order_relaxed);
   absl::Status status;
   {
@@ -306,6 +309,7 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
     if (result = attempt(); result.ok()) return result;
   }
   for (int tries = 0; tries < kTriesOutside; ++tries) {
+    // Relaxed: a count, see its declaration.
     const int64_t begun = cycles_.load(std::memory_order_relaxed);
     bool run_on = false;
     {
@@ -331,6 +335,7 @@ absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attemp
   for (int asked = 0;; ++asked) {
     result = CollectAndRetry(self, attempt);
     if (result.ok()) return result;
+    // Relaxed: a count, see its declaration.
     exhaustions_.fetch_add(1, std::memory_order_relaxed);
     if (asked == Options::kMostExhaustionCalls || !AskHandler(self, bytes, asked)) {
       return Exhausted(bytes, result.status());
@@ -434,9 +439,11 @@ HeapStats HeapCore::stats() const {
   stats.peak_heap_bytes = spaces_->ledger().peak().count();
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
+  // Relaxed: a count, see its declaration.
   stats.allocated_bytes = allocated_bytes_.load(std::memory_order_relaxed) +
                           spaces_->pinned().allocated_bytes().count() +
                           spaces_->large().allocated_bytes().count();
+  // Relaxed: a count, see its declaration.
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
   stats.mutators = safepoints_.mutator_count();

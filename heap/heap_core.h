@@ -56,8 +56,9 @@ class HeapCore {
     // Relaxed: a count that publishes nothing.
     allocated_bytes_.fetch_add(bytes.count(), std::memory_order_relaxed);
   }
-  // `mutator` has taken a fresh region: the next cycle may be due, or the one that runs late.
-  void AfterRefill(Mutator& mutator);
+  // `mutator` has taken a fresh region, or is about to allocate in place: the next cycle may be due,
+  // or the one that runs late.
+  void Pace(Mutator& mutator);
 
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);

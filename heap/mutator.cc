@@ -346,7 +346,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
         return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
       }
       heap_->AddAllocated(allocator_.TakeAllocated());
-      heap_->AfterRefill(*this);
+      heap_->Pace(*this);
       header = AllocateFromOpenRegion(object_bytes, align16);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();
@@ -369,7 +369,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocatePinned(const TypeInfo& type) {
 template <typename Space>
 absl::StatusOr<uintptr_t> Mutator::AllocateInPlace(Space& space, size_t object_bytes) {
   internal::Spaces& spaces = heap_->spaces();
-  heap_->AfterRefill(*this);  // this may take as much as a region
+  heap_->Pace(*this);
   absl::StatusOr<uintptr_t> header = space.Allocate(object_bytes, spaces.keep_free());
   if (header.ok()) return header;
   // Empty blocks of the copy space may stand in the way: their memory is given back for this.

@@ -41,6 +41,7 @@ void Pacer::BeginCycle(Bytes in_copies, int64_t evacuators,
       {.expected = with_waste(live), .at_least = open_regions, .at_most = with_waste(in_copies)},
       stopped);
   const copyspace::CopySpace::Room room = space_.room();
+  // Relaxed, both: see their declaration.
   for_mutators_at_flip_.store(room.for_mutators.count(), std::memory_order_relaxed);
   for_evacuation_at_flip_.store(room.for_evacuation.count(), std::memory_order_relaxed);
 }
@@ -52,6 +53,7 @@ void Pacer::EndCycle(Bytes evacuated, Bytes scanned) {
     new_that_live_ = (new_that_live_ + std::clamp(share, 0.0, 1.0)) / 2;
   }
   evacuated_ = evacuated;
+  // Relaxed: see its declaration.
   expected_scans_.store(scanned.count(), std::memory_order_relaxed);
 }
 
@@ -62,9 +64,10 @@ void Pacer::EndCycle(Bytes evacuated, Bytes scanned) {
 // of this has gone, the same share of that should have been done, by whomever. The regions that
 // copying threads keep open count as work to the end; where nothing is grey any more,
 // Trace::SeekWork says so.
-Pacer::Advice Pacer::AfterRefill(Bytes scanned) const {
+Pacer::Advice Pacer::Advise(Bytes scanned) const {
   const copyspace::CopySpace::Room room = space_.room();
   const bool begin_cycle = room.for_mutators < std::min(kRoomAtRequest, max_bytes_ / 16);
+  // Relaxed, all three: a value of another cycle's costs some pace.
   const int64_t at_flip = for_mutators_at_flip_.load(std::memory_order_relaxed);
   if (room.for_evacuation == Bytes(0) || at_flip == 0) return {begin_cycle, Bytes(0)};
   const double left = static_cast<double>(room.for_mutators.count()) / static_cast<double>(at_flip);

@@ -29,19 +29,19 @@ class Pacer {
   // By the thread that runs the cycle. In the pause, after the flip: from-space holds `in_copies`,
   // and up to `evacuators` threads will copy, each into a region of its own.
   void BeginCycle(platform::Bytes in_copies, int64_t evacuators, const copyspace::MutatorsStopped&);
-  // After it. `scanned`: as of AfterRefill.
+  // After it. `scanned`: as of Advise.
   void EndCycle(platform::Bytes evacuated, platform::Bytes scanned);
 
   // Of one assistance: bytes evacuated at most, and nanoseconds, about.
   static constexpr platform::Bytes kMostAssistance = 8 * copyspace::kRegionSize;
   static constexpr int64_t kLongestAssistNanos = 500'000;
-  // Any thread, O(1), when it has taken a fresh region. `scanned`: of arrays of references that are
+  // Any thread, O(1), as of HeapCore::Pace. `scanned`: of arrays of references that are
   // not copied, by the cycle that runs.
   struct Advice {
     bool begin_cycle;        // unless one runs
     platform::Bytes assist;  // how much the thread is to evacuate, or scan as long
   };
-  Advice AfterRefill(platform::Bytes scanned) const;
+  Advice Advise(platform::Bytes scanned) const;
   // Whether a cycle has flipped and not yet ended. Any thread; takes a short lock.
   bool cycle_runs() const { return space_.room().for_evacuation > platform::Bytes(0); }
 

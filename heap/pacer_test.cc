@@ -69,10 +69,10 @@ class PacerTest : public testing::Test {
 
 TEST_F(PacerTest, AsksForACycleWhenMutatorsRoomIsNearlyUsedUp) {
   while (RoomForMutators() > 16) TakeForMutators(1);
-  EXPECT_FALSE(pacer_.AfterRefill(scanned_).begin_cycle);
+  EXPECT_FALSE(pacer_.Advise(scanned_).begin_cycle);
   TakeForMutators(1);
-  EXPECT_TRUE(pacer_.AfterRefill(scanned_).begin_cycle);
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0)) << "no cycle runs";
+  EXPECT_TRUE(pacer_.Advise(scanned_).begin_cycle);
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0)) << "no cycle runs";
 }
 
 TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
@@ -99,19 +99,19 @@ TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
 
 TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
   Flip();
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0));
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0));
   const int room = RoomForMutators();
   TakeForMutators(room / 10);
-  const Bytes behind = pacer_.AfterRefill(scanned_).assist;
+  const Bytes behind = pacer_.Advise(scanned_).assist;
   // A quarter of the room is for the finish, so a tenth of the whole is 2/15 of the rest.
   EXPECT_GE(behind, kKept * kRegionSize / 8) << "a tenth of the room has gone, and nothing done";
   EXPECT_LE(behind, kKept * kRegionSize / 6);
   Evacuate(kKept / 6 + 1);
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0)) << "others have done it";
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0)) << "others have done it";
   TakeForMutators(room / 2);
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, 8 * kRegionSize) << "at most so much at a time";
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, 8 * kRegionSize) << "at most so much at a time";
   End(kInCopies / 2);
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Bytes(0));
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0));
 }
 
 TEST_F(PacerTest, WhatIsScannedWhereItIsCounts) {
@@ -122,10 +122,10 @@ TEST_F(PacerTest, WhatIsScannedWhereItIsCounts) {
   Flip();
   Evacuate(RoomForEvacuation());
   TakeForMutators(RoomForMutators());
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, Pacer::kMostAssistance)
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Pacer::kMostAssistance)
       << "as much is to be scanned as last time";
   scanned_ = kKept * kRegionSize;
-  EXPECT_EQ(pacer_.AfterRefill(scanned_).assist, kThreads * kRegionSize)
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, kThreads * kRegionSize)
       << "it has been: what is left is kept to the end";
   End(kInCopies / 4);
 }
