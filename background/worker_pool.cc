@@ -1,6 +1,6 @@
 #include "background/worker_pool.h"
 
-#include <algorithm>
+#include <cstddef>
 
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
@@ -9,19 +9,39 @@
 namespace ebb::background {
 
 WorkerPool::WorkerPool(platform::System& system, int max_helpers, absl::string_view thread_name)
-    : system_(system), thread_name_(thread_name), helpers_(std::max(max_helpers, 0)) {}
+    : system_(system), thread_name_(thread_name) {
+  RaiseMaximum(max_helpers);
+}
 
 WorkerPool::~WorkerPool() {
-  {
-    absl::MutexLock lock(&mutex_);
-    CHECK(holder_ == nullptr) << "a WorkerPool is destroyed while a Job holds it";
-  }
+  // Relaxed: see jobs_.
+  CHECK_EQ(jobs_.load(std::memory_order_relaxed), 0)
+      << "a WorkerPool is destroyed while a Job uses it";
   for (Helper& helper : helpers_) {
     if (helper.thread == nullptr) continue;
     helper.job = nullptr;
     helper.parker.Unpark();
   }
   for (Helper& helper : helpers_) helper.thread.reset();
+}
+
+void WorkerPool::RaiseMaximum(int max_helpers) {
+  absl::MutexLock lock(&mutex_);
+  const int before = static_cast<int>(helpers_.size());
+  for (int i = before; i < max_helpers; ++i) helpers_.emplace_back(/*number=*/i + 1);
+  // The least number comes first.
+  for (int i = max_helpers; i > before; --i) Push(vacant_, helpers_[static_cast<size_t>(i - 1)]);
+}
+
+void WorkerPool::Push(Helper*& first, Helper& helper) {
+  helper.next = first;
+  first = &helper;
+}
+
+WorkerPool::Helper* WorkerPool::Pop(Helper*& first) {
+  Helper* const helper = first;
+  if (helper != nullptr) first = helper->next;
+  return helper;
 }
 
 int WorkerPool::helpers_started() const {
@@ -39,106 +59,122 @@ absl::Status WorkerPool::last_start_failure() const {
   return last_start_failure_;
 }
 
-void WorkerPool::Help(int worker) {
-  Helper& self = helpers_[worker - 1];
+void WorkerPool::Help(Helper& self) {
   for (;;) {
     self.parker.Park();
     Job* const job = self.job;
     if (job == nullptr) return;
-    job->work_(worker);
-    // Release: publishes what this helper did, its read of self.job included, to the acquire in
-    // AwaitHelpers. The other helpers' decrements, being read-modify-writes, carry it on.
-    if (running_.fetch_sub(1, std::memory_order_release) == 1) joiner_.Unpark();
+    job->work_(self.worker);
+    job->CountOut();
   }
 }
 
-bool WorkerPool::Employ(int worker, Job& job) {
-  Helper& helper = helpers_[worker - 1];
-  if (helper.thread == nullptr) {
-    auto thread = system_.StartThread(absl::StrCat(thread_name_, "-", worker),
-                                      [this, worker] { Help(worker); });
-    if (!thread.ok()) {
-      ++start_failures_;
-      last_start_failure_ = thread.status();
-      return false;
-    }
-    helper.thread = *std::move(thread);
-    ++helpers_started_;
+WorkerPool::Helper* WorkerPool::TakeHelper() {
+  Helper* helper = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (idle_ != nullptr) return Pop(idle_);
+    helper = Pop(vacant_);
+    if (helper == nullptr) return nullptr;
   }
-  helper.job = &job;
-  // Relaxed: no helper of this job can have counted itself out for Join yet, as Join takes mutex_
-  // first, which we hold.
-  running_.fetch_add(1, std::memory_order_relaxed);
-  helper.parker.Unpark();
-  return true;
+  // In no list, it is nobody else's. Without the lock, so that other jobs do not wait meanwhile.
+  auto thread = system_.StartThread(absl::StrCat(thread_name_, "-", helper->number),
+                                    [helper] { Help(*helper); });
+  absl::MutexLock lock(&mutex_);
+  if (!thread.ok()) {
+    ++start_failures_;
+    last_start_failure_ = thread.status();
+    Push(vacant_, *helper);
+    return nullptr;
+  }
+  helper->thread = *std::move(thread);
+  ++helpers_started_;
+  return helper;
 }
 
-void WorkerPool::AwaitHelpers() {
-  // Helpers mostly end together, so spin a little before going to sleep.
-  constexpr int kSpins = 12;
-  platform::SpinWait wait;
-  // Acquire: pairs with the release of every helper's decrement; what they did happens before
-  // Join returns, and their Helper::job may be written again.
-  for (int i = 0; running_.load(std::memory_order_acquire) != 0; ++i) {
-    if (i < kSpins) {
-      wait.Once();
-    } else {
-      // May take a token left by an earlier job's last helper, hence the loop.
-      joiner_.Park();
-    }
-  }
+void WorkerPool::GiveBack(Helper* crew) {
+  absl::MutexLock lock(&mutex_);
+  while (Helper* const helper = Pop(crew)) Push(idle_, *helper);
 }
 
 void WorkerPool::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   platform::LockAcrossFork(mutex_, step);
   if (step != platform::ForkStep::kInChild) return;
-  for (Helper& helper : helpers_) {
-    helper.parker.RenewInChild();
-    if (helper.thread != nullptr) helper.thread->AbandonInChild();
-    helper.thread = nullptr;
+  // Also what a job had, since its owner is not there either.
+  vacant_ = idle_ = nullptr;
+  for (auto helper = helpers_.rbegin(); helper != helpers_.rend(); ++helper) {
+    helper->parker.RenewInChild();
+    if (helper->thread != nullptr) helper->thread->AbandonInChild();
+    helper->thread = nullptr;
+    Push(vacant_, *helper);
   }
   helpers_started_ = 0;
-  // The last helper of a job may have counted itself out and not yet woken anybody.
-  joiner_.RenewInChild();
+  jobs_.store(0, std::memory_order_relaxed);  // see there
 }
 
 WorkerPool::Job::Job(WorkerPool& pool, int helpers, absl::FunctionRef<void(int worker)> work)
-    : pool_(pool), helpers_(helpers), work_(work) {
-  TakeHold();
-}
-
-void WorkerPool::Job::TakeHold() {
-  absl::MutexLock lock(&pool_.mutex_);
-  if (pool_.holder_ == nullptr) pool_.holder_ = this;
+    : pool_(pool), wanted_(helpers), work_(work) {
+  pool_.CountJob(1);
 }
 
 int WorkerPool::Job::RecruitSlow() {
-  absl::MutexLock lock(&pool_.mutex_);
-  // Relaxed, all of them, under mutex_: see asked_ and recruited_.
+  absl::MutexLock lock(&mu_);
+  // Relaxed, all of them, under mu_: see asked_ and recruited_.
   asked_.store(true, std::memory_order_relaxed);
   int recruited = recruited_.load(std::memory_order_relaxed);
   if (recruited >= 0) return recruited;
-  recruited = 0;
-  if (pool_.holder_ == this) {
-    const int most = std::min(helpers_, static_cast<int>(pool_.helpers_.size()));
-    while (recruited < most && pool_.Employ(recruited + 1, *this)) ++recruited;
+  for (recruited = 0; recruited < wanted_; ++recruited) {
+    Helper* const helper = pool_.TakeHelper();
+    if (helper == nullptr) break;
+    Push(crew_, *helper);
+    helper->job = this;
+    helper->worker = recruited + 1;
+    // Relaxed: the helper counts itself out after taking the token, and Join takes mu_ first.
+    running_.fetch_add(1, std::memory_order_relaxed);
+    helper->parker.Unpark();
   }
   recruited_.store(recruited, std::memory_order_relaxed);  // as above
   return recruited;
 }
 
+void WorkerPool::Job::CountOut() {
+  // Release: publishes what this helper did, its reads of Helper::job and worker included, to the
+  // acquires of Join's decrement and of the last helper's; the decrements between, being
+  // read-modify-writes, carry it on. Acquire: the last helper passes it all on to Join with its
+  // token. Unless it is the last one, the Job may be gone from here on.
+  if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) joiner_.Unpark();
+}
+
+void WorkerPool::Job::AwaitHelpers() {
+  // Helpers mostly end together, so spin a little before going to sleep.
+  constexpr int kSpins = 12;
+  platform::SpinWait wait;
+  // Relaxed: a hint when to stop spinning.
+  for (int i = 0; i < kSpins && running_.load(std::memory_order_relaxed) > 1; ++i) wait.Once();
+  // Acquire: pairs with the release in CountOut of every helper; it publishes nothing itself.
+  if (running_.fetch_sub(1, std::memory_order_acquire) == 1) return;
+  // inv.job-untouched: the last helper is still to unpark us, or has just done so. Not a loop
+  // around running_, which would return before that.
+  joiner_.Park();
+}
+
 void WorkerPool::Job::Join() {
+  if (joined_) return;
+  joined_ = true;
+  Helper* crew = nullptr;
   {
-    absl::MutexLock lock(&pool_.mutex_);
-    // No recruiting from here on.
+    absl::MutexLock lock(&mu_);
+    // No recruiting from here on. Relaxed, under mu_: see recruited_.
     if (recruited_.load(std::memory_order_relaxed) < 0) {
       recruited_.store(0, std::memory_order_relaxed);
     }
-    if (pool_.holder_ != this) return;
+    crew = crew_;
   }
-  pool_.AwaitHelpers();
-  absl::MutexLock lock(&pool_.mutex_);
-  pool_.holder_ = nullptr;
+  if (crew != nullptr) {
+    AwaitHelpers();
+    pool_.GiveBack(crew);
+  }
+  pool_.CountJob(-1);
 }
 
 }  // namespace ebb::background

@@ -210,27 +210,132 @@ TEST(WorkerPoolTest, AnyParticipantMayRecruit) {
   EXPECT_EQ(sum, 9);
 }
 
-TEST(WorkerPoolTest, ASecondJobGetsNoHelpersAndDoesNotWait) {
+// Helpers that stay at work until they are let go.
+class HeldWork {
+ public:
+  void Call(int worker) {
+    roll_.Call(worker);
+    Hold();
+  }
+  void Hold() {
+    go_on_.WaitForNotification();
+    ++done_;
+  }
+  void LetGo() { go_on_.Notify(); }
+  const Roll& roll() const { return roll_; }
+  int done() const { return done_; }
+
+ private:
+  Roll roll_;
+  absl::Notification go_on_;
+  std::atomic<int> done_ = 0;
+};
+
+TEST(WorkerPoolTest, JobsShareTheHelpersAndEachNumbersItsOwnFromOne) {
+  FakeSystem system;
+  WorkerPool pool(system, 3, "test");
+  HeldWork first_work;
+  WorkerPool::Job first(pool, 2, [&](int worker) { first_work.Call(worker); });
+  EXPECT_EQ(first.Recruit(), 2);
+  EXPECT_EQ(system.uses(Call::kStartThread), 2);
+  HeldWork second_work;
+  WorkerPool::Job second(pool, 3, [&](int worker) { second_work.Call(worker); });
+  EXPECT_EQ(second.Recruit(), 1);
+  first_work.LetGo();
+  second_work.LetGo();
+  first.Join();
+  second.Join();
+  EXPECT_EQ(first_work.roll().workers(), (std::set<int>{1, 2}));
+  EXPECT_EQ(second_work.roll().workers(), (std::set<int>{1}));
+  EXPECT_EQ(system.uses(Call::kStartThread), 3);
+}
+
+TEST(WorkerPoolTest, AJobThatFindsNoHelperIsDoneAlone) {
   WorkerPool pool(platform::System::Real(), 2, "test");
-  Roll first_roll;
-  auto first_work = [&](int worker) { first_roll.Call(worker); };
-  WorkerPool::Job first(pool, 2, first_work);
+  HeldWork held;
+  WorkerPool::Job first(pool, 2, [&](int worker) { held.Call(worker); });
+  ASSERT_EQ(first.Recruit(), 2);
   {
-    auto second_work = [](int) { ADD_FAILURE(); };
-    WorkerPool::Job second(pool, 2, second_work);
+    auto none = [](int) { ADD_FAILURE(); };
+    WorkerPool::Job second(pool, 2, none);
     EXPECT_EQ(second.Recruit(), 0);
     EXPECT_TRUE(second.recruited());
     second.Join();
   }
-  // The second one has not taken the pool away from the first.
-  EXPECT_EQ(first.Recruit(), 2);
+  held.LetGo();
   first.Join();
-  EXPECT_EQ(first_roll.workers(), (std::set<int>{1, 2}));
-  // Join, not destruction, lets go of the pool.
-  Roll third_roll;
-  auto third_work = [&](int worker) { third_roll.Call(worker); };
-  WorkerPool::Job third(pool, 2, third_work);
+  // Join, not destruction, gives helpers back.
+  Roll roll;
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job third(pool, 2, work);
   EXPECT_EQ(third.Recruit(), 2);
+}
+
+TEST(WorkerPoolTest, AJobThatDoesNotRecruitTakesNothingFromOthers) {
+  WorkerPool pool(platform::System::Real(), 2, "test");
+  auto none = [](int) { ADD_FAILURE(); };
+  WorkerPool::Job first(pool, 2, none);
+  Roll roll;
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job second(pool, 2, work);
+  EXPECT_EQ(second.Recruit(), 2);
+}
+
+TEST(WorkerPoolTest, JoinWaitsForTheHelpersOfItsOwnJobOnly) {
+  WorkerPool pool(platform::System::Real(), 3, "test");
+  HeldWork held;
+  WorkerPool::Job first(pool, 1, [&](int worker) { held.Call(worker); });
+  ASSERT_EQ(first.Recruit(), 1);
+  for (int i = 0; i < 20; ++i) {
+    Roll roll;
+    auto work = [&](int worker) { roll.Call(worker); };
+    WorkerPool::Job second(pool, 3, work);
+    EXPECT_EQ(second.Recruit(), 2);
+    second.Join();
+    EXPECT_EQ(roll.workers(), (std::set<int>{1, 2}));
+  }
+  EXPECT_EQ(held.done(), 0);
+  held.LetGo();
+  first.Join();
+  EXPECT_EQ(held.done(), 1);
+}
+
+TEST(WorkerPoolTest, ManyJobsAtOnceStartNoMoreThreadsThanTheMaximum) {
+  FakeSystem system;
+  WorkerPool pool(system, 3, "test");
+  for (int round = 0; round < 10; ++round) {
+    HeldWork held;
+    std::vector<std::unique_ptr<WorkerPool::Job>> jobs;
+    int recruited = 0;
+    for (int i = 0; i < 10; ++i) {
+      // Each of them is worker 1.
+      jobs.push_back(std::make_unique<WorkerPool::Job>(pool, 1, [&held](int worker) {
+        EXPECT_EQ(worker, 1);
+        held.Hold();
+      }));
+      recruited += jobs.back()->Recruit();
+    }
+    EXPECT_EQ(recruited, 3);
+    held.LetGo();
+    jobs.clear();
+    EXPECT_EQ(held.done(), 3);
+  }
+  EXPECT_EQ(system.uses(Call::kStartThread), 3);
+  EXPECT_EQ(pool.helpers_started(), 3);
+}
+
+TEST(WorkerPoolTest, TheMaximumMayBeRaised) {
+  WorkerPool pool(platform::System::Real(), 1, "test");
+  HeldWork first_work;
+  WorkerPool::Job first(pool, 3, [&](int worker) { first_work.Call(worker); });
+  EXPECT_EQ(first.Recruit(), 1);
+  pool.RaiseMaximum(3);
+  pool.RaiseMaximum(2);  // no less
+  Roll roll;
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job second(pool, 3, work);
+  EXPECT_EQ(second.Recruit(), 2);
+  first_work.LetGo();
 }
 
 TEST(WorkerPoolTest, RecruitAfterJoinRecruitsNobody) {
@@ -269,6 +374,36 @@ TEST(WorkerPoolTest, AThreadThatCannotBeStartedMeansFewerHelpers) {
   EXPECT_EQ(pool.start_failures(), 1);
 }
 
+TEST(WorkerPoolTest, AThreadThatCannotBeStartedLeavesWhatIsIdle) {
+  FakeSystem system;
+  WorkerPool pool(system, 4, "test");
+  HeldWork held;
+  WorkerPool::Job first(pool, 1, [&](int worker) { held.Call(worker); });
+  ASSERT_EQ(first.Recruit(), 1);
+  {
+    Roll roll;
+    auto work = [&](int worker) { roll.Call(worker); };
+    WorkerPool::Job(pool, 1, work).Recruit();  // one is idle now
+  }
+  system.FailEvery(Call::kStartThread, 1);
+  Roll roll;
+  auto work = [&](int worker) { roll.Call(worker); };
+  WorkerPool::Job second(pool, 3, work);
+  EXPECT_EQ(second.Recruit(), 1);
+  second.Join();
+  EXPECT_EQ(roll.workers(), (std::set<int>{1}));
+  EXPECT_EQ(pool.start_failures(), 1);
+  EXPECT_EQ(pool.helpers_started(), 2);
+  held.LetGo();
+  first.Join();
+  // What could not be started may be, later.
+  system.StopFailing();
+  Roll all;
+  auto more_work = [&](int worker) { all.Call(worker); };
+  WorkerPool::Job third(pool, 4, more_work);
+  EXPECT_EQ(third.Recruit(), 4);
+}
+
 TEST(WorkerPoolTest, WorksWithoutAnyThread) {
   FakeSystem system;
   system.FailEvery(Call::kStartThread, 1);
@@ -290,7 +425,7 @@ TEST(WorkerPoolDeathTest, DestroyedUnderAJob) {
         WorkerPool::Job job(*pool, 0, work);
         pool.reset();
       },
-      "a WorkerPool is destroyed while a Job holds it");
+      "a WorkerPool is destroyed while a Job uses it");
 }
 
 }  // namespace

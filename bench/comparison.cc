@@ -47,6 +47,7 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
   if (!bar.peer_collector.empty()) wanted.collector = bar.peer_collector;
   if (bar.peer_threads > 0) wanted.threads = bar.peer_threads;
   if (bar.peer_live_bytes > 0) wanted.live_bytes = bar.peer_live_bytes;
+  if (bar.peer_heap_multiple > 0) wanted.heap_multiple = bar.peer_heap_multiple;
   if (bar.peer_workers > 0) wanted.workers = bar.peer_workers;
   if (!bar.peer.empty()) {
     const RunSpec* peer = FindPeer(plan, *subject, bar.peer);
@@ -140,6 +141,11 @@ Record RatioLine(const Comparison& comparison, const Ratio& ratio) {
     line.Set("peer_threads", comparison.peer->threads);
   }
   if (subject.heap_multiple > 0) line.Set("heap_multiple", subject.heap_multiple);
+  // A peer whose heap has no size has none to tell.
+  if (comparison.peer.has_value() && comparison.peer->heap_multiple > 0 &&
+      comparison.peer->heap_multiple != subject.heap_multiple) {
+    line.Set("peer_heap_multiple", comparison.peer->heap_multiple);
+  }
   if (subject.live_bytes > 0) line.Set("live_size_bytes", subject.live_bytes);
   if (comparison.peer.has_value() && comparison.peer->live_bytes != subject.live_bytes) {
     line.Set("peer_live_size_bytes", comparison.peer->live_bytes);

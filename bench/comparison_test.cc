@@ -141,6 +141,21 @@ TEST_F(ComparisonTest, ABarIsAboutOneCollectorAndOneLiveSize) {
   EXPECT_EQ(line.Number("peer_live_size_bytes"), 1 << 10);
 }
 
+TEST_F(ComparisonTest, ABarCanBeAboutALargerHeap) {
+  workload_.bars = {
+      {.of = "wall_s", .at_most = 2, .heap_multiple = 3, .peer_heap_multiple = 16}};
+  RunSpec larger = ebb_;
+  larger.heap_multiple = 16;
+  EXPECT_TRUE(Comparisons(workload_, {{ebb_}}, {}).empty());
+  const std::vector<Comparison> comparisons = Comparisons(workload_, {{ebb_, larger}}, {});
+  ASSERT_EQ(comparisons.size(), 1u);
+  EXPECT_EQ(comparisons[0].subject, ebb_);
+  EXPECT_EQ(comparisons[0].peer, larger);
+  const Record line = RatioLine(comparisons[0], comparisons[0].Compute({}));
+  EXPECT_EQ(line.Number("heap_multiple"), 3);
+  EXPECT_EQ(line.Number("peer_heap_multiple"), 16);
+}
+
 TEST_F(ComparisonTest, ABarCanBeANumberAndBeDecidedByTheLeastRound) {
   workload_.bars = {{.of = "wall_s", .at_most = 1, .heap_multiple = 3, .limit = 4}};
   const Results results = {.rows = {Row(ebb_, {3, 8, 9})}};

@@ -13,7 +13,9 @@ namespace {
 
 // By their names on the command line. To add a collector to the benchmarks, add it here.
 constexpr std::pair<std::string_view, Collector> kCollectors[] = {
-    {"parallel", Collector::kParallel}, {"concurrent", Collector::kConcurrent}};
+    {"parallel", Collector::kParallel},
+    {"concurrent", Collector::kConcurrent},
+    {"generational", Collector::kGenerational}};
 
 void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
   if (histogram.Count() == 0) return;
@@ -36,8 +38,10 @@ const std::vector<std::string>& Collectors() {
 }
 
 absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOptions& options) {
+  const std::string_view wanted =
+      options.name == kNoBarrier ? std::string_view("parallel") : options.collector;
   const auto* const known = absl::c_find_if(
-      kCollectors, [&](const auto& collector) { return collector.first == options.collector; });
+      kCollectors, [&](const auto& collector) { return collector.first == wanted; });
   if (known == std::end(kCollectors)) {
     return absl::InvalidArgumentError(
         absl::StrCat("unknown collector '", options.collector,
@@ -58,7 +62,15 @@ absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOpti
 void EbbSubject::Describe(Record& record) const {
   const HeapStats stats = heap_->stats();
   record.Set("collections", stats.collections);
+  record.Set("allocated_bytes", stats.allocated_bytes);
   WriteHistogram(stats.pause_ns, "pause_ns", record);
+  if (stats.minor_collections > 0) {
+    record.Set("minor_collections", stats.minor_collections);
+    WriteHistogram(stats.minor_pause_ns, "minor_pause_ns", record);
+    record.Set("minor_evacuated_bytes", stats.minor_evacuated_bytes);
+    record.Set("promoted_bytes", stats.promoted_bytes);
+    record.Set("nursery_allowance", stats.nursery_allowance);
+  }
   WriteHistogram(stats.stall_ns, "stall_ns", record);
   record.Set("stalls_for_flip", stats.stalls_for_flip);
   record.Set("stalls_for_end", stats.stalls_for_end);

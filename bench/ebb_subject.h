@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,11 @@
 #include "heap/ebb.h"
 
 namespace ebb::bench {
+
+// A peer: Ebb itself, stopping the world, compiled without load barriers. It is another program,
+// whose path is in this environment variable: bench/run builds it.
+inline constexpr std::string_view kNoBarrier = "no-barrier";
+inline constexpr char kNoBarrierProgram[] = "EBB_BENCH_NO_BARRIER";
 
 // The collectors that --collector accepts.
 const std::vector<std::string>& Collectors();

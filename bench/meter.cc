@@ -69,6 +69,7 @@ void WriteDistribution(std::vector<int64_t> samples, std::string_view name, Reco
   record.Set(absl::StrCat(name, ".p50"), at(0.50));
   record.Set(absl::StrCat(name, ".p99"), at(0.99));
   record.Set(absl::StrCat(name, ".p999"), at(0.999));
+  record.Set(absl::StrCat(name, ".p9999"), at(0.9999));
   record.Set(absl::StrCat(name, ".max"), samples.back());
 }
 

@@ -35,7 +35,8 @@ class Meter {
   int64_t peak_ = 0;
 };
 
-// Sets name.count, .p50, .p99, .p999, .max from samples in nanoseconds; nothing if there are none.
+// Sets name.count, .p50, .p99, .p999, .p9999, .max from samples in nanoseconds; nothing if there
+// are none.
 void WriteDistribution(std::vector<int64_t> samples, std::string_view name, Record& record);
 
 }  // namespace ebb::bench

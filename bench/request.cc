@@ -21,8 +21,9 @@ namespace {
 constexpr int kDefaultRounds = 5;
 constexpr double kMainHeapMultiple = 5;
 constexpr int kMainThreads = 2;
+constexpr char kMainCollector[] = "concurrent";
 
-constexpr int64_t kLeastLive = 1 << 20;
+constexpr int64_t kLeastLive = 16 << 10;
 // (W7 draws an edge as a 32-bit number.)
 constexpr int64_t kMostLive = int64_t{32} << 30;
 
@@ -228,6 +229,9 @@ std::string BarLine(const Bar& bar) {
   absl::StrAppend(&line, bar.peer, bar.reference);
   if (!bar.peer_collector.empty()) absl::StrAppend(&line, "ebb/", bar.peer_collector);
   if (bar.peer_threads > 0) absl::StrAppendFormat(&line, "ebb on %d thread", bar.peer_threads);
+  if (bar.peer_heap_multiple > 0) {
+    absl::StrAppendFormat(&line, "ebb's with heap %gx", bar.peer_heap_multiple);
+  }
   if (bar.peer_live_bytes > 0) absl::StrAppend(&line, "ebb's at ", SizeName(bar.peer_live_bytes));
   if (bar.peer_workers > 0) absl::StrAppendFormat(&line, "ebb by %d worker", bar.peer_workers);
   if (bar.limit > 0) absl::StrAppendFormat(&line, "%.6g", bar.limit);
@@ -248,6 +252,7 @@ absl::StatusOr<Request> Request::Parse(absl::Span<const std::string_view> args) 
   if (!request->peers.has_value()) request->peers.emplace();
   if (request->heap_multiples.empty()) request->heap_multiples = {kMainHeapMultiple};
   if (request->threads.empty()) request->threads = {kMainThreads};
+  if (request->collectors.empty()) request->collectors = {kMainCollector};
   if (request->rounds == 0 && request->peers->empty()) request->rounds = 1;
   return request;
 }

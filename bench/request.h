@@ -17,7 +17,7 @@
 namespace ebb::bench {
 
 struct Request {
-  // Empty: the main job, which is W1 on two mutators without peers.
+  // Empty: the main job, which is W1 on two mutators, concurrent, without peers.
   std::vector<const Workload*> workloads;
   int rounds = 0;                                 // 0: the default, see Rounds
   std::optional<std::vector<std::string>> peers;  // nothing: each workload's own

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -44,7 +45,13 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
-// Starts this program again with its standard output on `write_end`.
+// This one, but for a peer that is another. (Where that is not known, CheckPeer says so first.)
+std::string ProgramFor(const std::string& subject) {
+  const char* other = subject == kNoBarrier ? getenv(kNoBarrierProgram) : nullptr;
+  return other != nullptr ? other : "/proc/self/exe";
+}
+
+// Starts the subject's program with its standard output on `write_end`.
 absl::StatusOr<pid_t> Spawn(const std::string& subject, const char* flag, const std::string& value,
                             int read_end, int write_end) {
   std::vector<std::string> arguments = {"ebb_bench", flag, value};
@@ -54,11 +61,12 @@ absl::StatusOr<pid_t> Spawn(const std::string& subject, const char* flag, const 
   posix_spawn_file_actions_adddup2(&actions, write_end, STDOUT_FILENO);
   posix_spawn_file_actions_addclose(&actions, read_end);
   posix_spawn_file_actions_addclose(&actions, write_end);
+  const std::string program = ProgramFor(subject);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, "/proc/self/exe", &actions, nullptr,
+  const int error = posix_spawn(&pid, program.c_str(), &actions, nullptr,
                                 Pointers(arguments).data(), Pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return absl::ErrnoToStatus(error, "cannot start /proc/self/exe");
+  if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", program));
   return pid;
 }
 

@@ -4,6 +4,7 @@
 #include "bench/dynamic_library.h"
 #include "bench/jvm_peer.h"
 #include "bench/malloc_functions.h"
+#include "heap/load_barrier.h"
 
 namespace ebb::bench {
 
@@ -14,16 +15,27 @@ const std::vector<std::string>& LibraryPeers() {
   return *peers;
 }
 
+std::vector<std::string> LibraryPeersWithoutCounts() {
+  std::vector<std::string> peers = LibraryPeers();
+  std::erase_if(peers, [](const std::string& peer) { return absl::EndsWith(peer, "-shared"); });
+  return peers;
+}
+
 const std::vector<std::string>& Peers() {
   static const auto* const peers = [] {
     auto* const made = new std::vector<std::string>(LibraryPeers());
     made->insert(made->end(), JvmPeers().begin(), JvmPeers().end());
+    made->emplace_back(kNoBarrier);
     return made;
   }();
   return *peers;
 }
 
 absl::Status CheckPeer(const std::string& name) {
+  if (name == kNoBarrier) {
+    if (!ebb::internal::kHasLoadBarrier) return absl::OkStatus();
+    return absl::UnavailableError("this program has load barriers; bench/run builds one without");
+  }
   if (IsJvmPeer(name)) return CheckJvmPeer(name);
   if (absl::StartsWith(name, "boehm")) {
     return DynamicLibrary::Open("libgc.so.1", "libgc-dev").status();
@@ -32,7 +44,8 @@ absl::Status CheckPeer(const std::string& name) {
 }
 
 bool HasHeapSize(const std::string& name) {
-  return name == "ebb" || name == "boehm" || name == "boehm-incremental" || IsJvmPeer(name);
+  return name == "ebb" || name == kNoBarrier || name == "boehm" || name == "boehm-incremental" ||
+         IsJvmPeer(name);
 }
 
 }  // namespace ebb::bench

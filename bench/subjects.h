@@ -34,9 +34,11 @@
 
 namespace ebb::bench {
 
-// The names that --peers accepts; and, without the JVMs, those that run any workload.
+// The names that --peers accepts; without the JVMs and Ebb itself, those that run any workload; and
+// of these the ones that count no references, for structures that counts would not free.
 const std::vector<std::string>& Peers();
 const std::vector<std::string>& LibraryPeers();
+std::vector<std::string> LibraryPeersWithoutCounts();
 
 // Ok if the peer can run in this process; Unavailable, saying why, if it cannot. Loads it.
 absl::Status CheckPeer(const std::string& name);
@@ -54,7 +56,9 @@ absl::StatusOr<Record> OnSubject(const SubjectOptions& options, Body& body) {
 // Calls body(subject), which returns absl::StatusOr<Record>, on the subject that is named.
 template <typename Body>
 absl::StatusOr<Record> WithSubject(const SubjectOptions& options, Body body) {
-  if (options.name == "ebb") return OnSubject<EbbSubject>(options, body);
+  if (options.name == "ebb" || options.name == kNoBarrier) {
+    return OnSubject<EbbSubject>(options, body);
+  }
   if (absl::StartsWith(options.name, "boehm")) return OnSubject<BoehmSubject>(options, body);
   if (absl::EndsWith(options.name, "-shared")) return OnSubject<SharedSubject>(options, body);
   return OnSubject<ManualSubject>(options, body);

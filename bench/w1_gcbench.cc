@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -43,10 +45,10 @@ struct Sizes {
   }
 };
 
-constexpr Sizes kFull = {.long_lived_depth = 20, .doubles = 500'000, .min_depth = 4,
-                         .max_depth = 20};
-constexpr Sizes kSmoke = {.long_lived_depth = 14, .doubles = 8'000, .min_depth = 4,
-                          .max_depth = 14};
+constexpr Sizes kFull = {
+    .long_lived_depth = 20, .doubles = 500'000, .min_depth = 4, .max_depth = 20};
+constexpr Sizes kSmoke = {
+    .long_lived_depth = 14, .doubles = 8'000, .min_depth = 4, .max_depth = 14};
 
 // Lengths of holes by a power law: starting at 0, an integer is taken with probability p = 0.15,
 // otherwise the next one is tried. Prepared before the timed part.
@@ -90,8 +92,7 @@ absl::Status GcBench(const Sizes& sizes, typename S::Thread& thread, Between bet
   using Doubles = typename S::template Array<double>;
   Builder builder(thread, between);
   typename Builder::Root long_lived(thread, builder.TopDown(sizes.long_lived_depth));
-  typename S::template Root<Doubles> array(thread,
-                                           thread.template NewArray<double>(sizes.doubles));
+  typename S::template Root<Doubles> array(thread, thread.template NewArray<double>(sizes.doubles));
   for (int64_t i = 0; i < sizes.doubles / 2; ++i) {
     (*array)[i] = 1.0 / static_cast<double>(i + 1);
     if (i % 4096 == 0) thread.Safepoint();
@@ -149,6 +150,7 @@ Workload Describe(const char* name, const char* about,
   workload.about = about;
   workload.peers = LibraryPeers();
   workload.default_peers = {"boehm"};
+  workload.collectors = Collectors();
   workload.heap_multiples = {3, 5};
   workload.threads = {1, 2};
   workload.run = run;
@@ -159,13 +161,49 @@ Workload Describe(const char* name, const char* about,
 
 Workload W1GcBench() {
   Workload workload = Describe("W1", "gcbench: short and long lifetimes together", &Run<false>);
+  workload.peers.emplace_back(kNoBarrier);
+  workload.default_peers.emplace_back(kNoBarrier);
   workload.bars = {
       {.of = "wall_s", .at_most = 0.80, .threads = 1, .heap_multiple = 3, .peer = "boehm"},
       {.of = "wall_s", .at_most = 0.65, .threads = 1, .heap_multiple = 5, .peer = "boehm"},
       {.of = "wall_s", .at_most = 0.55, .threads = 2, .heap_multiple = 5, .peer = "boehm"},
       // Twice the work on two threads, in a heap of twice the size.
       {.of = "wall_s", .at_most = 1.30, .threads = 2, .heap_multiple = 5, .peer_threads = 1},
+      // What load barriers cost where no concurrent cycle runs.
+      {.of = "wall_s",
+       .at_most = 1.01,
+       .threads = 1,
+       .heap_multiple = 5,
+       .peer = std::string(kNoBarrier)},
   };
+  // What running beside the program costs.
+  for (const auto& [of, at_most] :
+       {std::pair("wall_s", 1.1), std::pair("cpu_s", 1.4), std::pair("peak_rss_bytes", 1.1)}) {
+    workload.bars.push_back({.of = of,
+                             .at_most = at_most,
+                             .collector = "concurrent",
+                             .threads = 1,
+                             .heap_multiple = 5,
+                             .peer_collector = "parallel"});
+  }
+  // What a nursery gains, and how long its pauses are.
+  struct Wanted {
+    int threads;
+    double heap_multiple;
+    double at_most;
+    const char* peer;
+  };
+  for (const auto& [threads, heap_multiple, at_most, peer] :
+       {Wanted{1, 3, 0.60, "boehm"}, Wanted{1, 5, 0.55, "boehm"}, Wanted{2, 3, 0.45, "boehm"},
+        Wanted{2, 5, 0.42, "boehm"}, Wanted{1, 5, 0.60, "mimalloc"}}) {
+    workload.bars.push_back({.of = "wall_s",
+                             .at_most = at_most,
+                             .collector = "generational",
+                             .threads = threads,
+                             .heap_multiple = heap_multiple,
+                             .peer = peer});
+  }
+  for (const int heap_multiple : {3, 5}) workload.bars.push_back(MinorPauseBar(heap_multiple));
   return workload;
 }
 

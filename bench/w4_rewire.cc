@@ -2,6 +2,7 @@
 // allocates little, so what counts is what a store costs and how long a batch of steps can take.
 
 #include <cstdint>
+#include <string>
 
 #include "bench/rewire.h"
 #include "bench/subjects.h"
@@ -24,7 +25,8 @@ Workload W4Rewire() {
   workload.name = "W4";
   workload.about = "redirect random edges of a graph; latency of batches of 1,000 steps";
   workload.peers = Peers();
-  workload.default_peers = {"boehm", "mimalloc"};
+  workload.peers.emplace_back(kNoBarrier);
+  workload.default_peers = {"boehm", "mimalloc", std::string(kNoBarrier)};
   workload.collectors = Collectors();
   workload.heap_multiples = {3};
   workload.bars = {
@@ -34,6 +36,9 @@ Workload W4Rewire() {
        .limit = 1.5e6, .least_counts = true},
       {.of = "wall_s", .at_most = 1, .collector = "concurrent", .heap_multiple = 3,
        .peer = "boehm"},
+      // What barriers cost where no load need forward, nor any store be logged.
+      {.of = "wall_s", .at_most = 1.04, .heap_multiple = 3, .peer = std::string(kNoBarrier)},
+      MinorPauseBar(3),
   };
   workload.details = {"timed_collections", "latency_ns.p50", "latency_ns.p99", "latency_ns.p999",
                       "latency_ns.max"};

@@ -164,7 +164,13 @@ Workload W6bAllocateInWindow() {
   workload.about = "sizes 16 to 512 in a window of slots replaced at random";
   workload.peers = LibraryPeers();
   workload.default_peers = {"mimalloc", "boehm"};
+  workload.collectors = Collectors();
   workload.heap_multiples = {5};
+  workload.bars = {{.of = "wall_s",
+                    .at_most = 1.5,
+                    .collector = "generational",
+                    .heap_multiple = 5,
+                    .peer = "mimalloc"}};
   workload.run = &RunW6b;
   return workload;
 }

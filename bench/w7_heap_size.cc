@@ -79,6 +79,15 @@ Workload W7HeapSize() {
   workload.heap_multiples = {kHeapMultiple};
   workload.live_sizes = {kSmallest, 256 * kMiB, 1024 * kMiB, kLargest};
   for (int64_t live_bytes : workload.live_sizes) AddBars(live_bytes, workload.bars);
+  for (const auto& [of, limit] :
+       {std::pair("latency_ns.max", 3e6), std::pair("latency_ns.p999", 0.5e6)}) {
+    workload.bars.push_back({.of = of,
+                             .at_most = 1,
+                             .collector = "generational",
+                             .heap_multiple = kHeapMultiple,
+                             .live_bytes = 1024 * kMiB,
+                             .limit = limit});
+  }
   // "The pause": the usual one and the longest.
   for (const char* of : {"pause_ns.p50", "pause_ns.max"}) {
     workload.bars.push_back({.of = of,

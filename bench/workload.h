@@ -31,6 +31,7 @@ struct Bar {
   std::string peer_collector = "";
   int peer_threads = 0;
   int64_t peer_live_bytes = 0;
+  double peer_heap_multiple = 0;
   int peer_workers = 0;
   // another field of the same result line, or
   std::string reference = "";
@@ -40,6 +41,17 @@ struct Bar {
   // which the machine has lost.
   bool least_counts = false;
 };
+
+// The option's default: minor_pause_target.
+inline Bar MinorPauseBar(double heap_multiple) {
+  Bar bar;
+  bar.of = "minor_pause_ns.p99";
+  bar.at_most = 1;
+  bar.collector = "generational";
+  bar.heap_multiple = heap_multiple;
+  bar.limit = 1e6;
+  return bar;
+}
 
 struct Workload {
   std::string name;
@@ -68,10 +80,12 @@ const Workload* FindWorkload(std::string_view name);
 
 Workload W1GcBench();
 Workload W1GcBenchWithHoles();
+Workload W3Cache();
 Workload W4Rewire();
 Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();
+Workload W8Chase();
 Workload PauseWorkload();
 Workload DropWorkload();
 Workload IdleWorkload();

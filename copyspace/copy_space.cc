@@ -64,6 +64,8 @@ CopySpace::CopySpace(platform::System& system, Ledger& ledger, const Options& op
       system_(system),
       ledger_(ledger),
       frontier_(system, options.range, options.field_logging),
+      overdraft_(options.overdraft),
+      hard_limit_slack_(options.hard_limit_slack),
       releaser_(system.NewRangeReleaser(options.release_backend)) {}
 
 CopySpace::~CopySpace() {
@@ -101,13 +103,16 @@ Block* CopySpace::AcquireBlock(AcquirePurpose purpose, Bytes at_least) {
     block = AcquireLocked(purpose, at_least);
     if (block == nullptr) return nullptr;
     block->set_list(BlockList::kOpen);
+    // Before MayHoldObjects says that there may be edges.
+    if (options_.field_logging && block->used(region) == 0) {
+      internal::ClearLogBits(block->region_begin(region));
+    }
     block->set_flips_at_acquire(flips_);
     open_.fetch_add(1, std::memory_order_relaxed);  // a count: publishes nothing
     if (survivor && block->used(region) == 0) NoteTakenForEvacuation();
   }
   if (block->used(region) == 0) {
     block->set_survivor(region, survivor);
-    if (options_.field_logging) internal::ClearLogBits(block->region_begin(region));
   } else if (survivor) {
     block->set_survivor(region, true);
   }
@@ -118,7 +123,7 @@ Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
   last_failure_ = absl::OkStatus();
   const bool evacuation = purpose == AcquirePurpose::kEvacuation;
   while (true) {
-    if (Block* block = TakePartlyFull(at_least); block != nullptr) return block;
+    if (Block* block = TakePartlyFull(purpose, at_least); block != nullptr) return block;
     if (!evacuation && regions_kept_ > 0 && RegionsForMutators() == 0) return nullptr;
     if (Block* block = TakeFlipped(); block != nullptr) return block;
     if (Block* block = empty_.Pop(); block != nullptr) return block;
@@ -128,11 +133,12 @@ Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
       lock_.Lock();
       continue;
     }
-    const Bytes keep_free = evacuation ? Bytes(0) : options_.overdraft;
+    const Bytes last_resort = in_part_ ? Bytes(0) : last_resort_;
+    const Bytes keep_free = evacuation ? last_resort : overdraft_;
     if (Block* block = TakeByDebit(keep_free); block != nullptr) return block;
     if (evacuation) {
       if (Block* block = TakeCondemned(); block != nullptr) return block;
-      if (Block* block = TakeByDebit(Bytes(0) - options_.hard_limit_slack); block != nullptr) {
+      if (Block* block = TakeByDebit(Bytes(0) - hard_limit_slack_); block != nullptr) {
         return block;
       }
     }
@@ -146,10 +152,13 @@ Block* CopySpace::AcquireLocked(AcquirePurpose purpose, Bytes at_least) {
   }
 }
 
-Block* CopySpace::TakePartlyFull(Bytes at_least) {
+// In a fixed space, what mutators allocate is not to pass for survivors.
+Block* CopySpace::TakePartlyFull(AcquirePurpose purpose, Bytes at_least) {
   const int region = active_region();
-  return partly_full_.PopFirst(kPartlyFullTries, [region, at_least](const Block& block) {
-    return kRegionSize - Bytes(block.used(region)) >= at_least;
+  const bool survivors_too = !options_.fixed || purpose == AcquirePurpose::kEvacuation;
+  return partly_full_.PopFirst(kPartlyFullTries, [=](const Block& block) {
+    return (survivors_too || !block.is_survivor(region)) &&
+           kRegionSize - Bytes(block.used(region)) >= at_least;
   });
 }
 
@@ -233,7 +242,7 @@ void CopySpace::ReturnBlock(Block* block, uint32_t used) {
 int64_t CopySpace::FreeRegions() const {
   int64_t blocks = BlocksInCore();
   blocks +=
-      std::max<int64_t>((ledger_.limit() - ledger_.used() - options_.overdraft) / kBlockSize, 0);
+      std::max<int64_t>((ledger_.limit() - ledger_.used() - overdraft_) / kBlockSize, 0);
   return blocks;
 }
 
@@ -251,6 +260,7 @@ int64_t CopySpace::RegionsForMutators() const {
 }
 
 void CopySpace::NoteTakenForEvacuation() {
+  ++taken_for_evacuation_;
   if (regions_kept_ > least_regions_kept_) --regions_kept_;
   if (most_regions_kept_ > least_regions_kept_) --most_regions_kept_;
 }
@@ -266,6 +276,25 @@ void CopySpace::KeepForEvacuation(const Needs& needs, const MutatorsStopped&) {
   least_regions_kept_ = regions(needs.at_least);
   regions_kept_ = std::max(regions(needs.expected), least_regions_kept_ + 1);
   most_regions_kept_ = std::max(regions(needs.at_most), regions_kept_);
+}
+
+void CopySpace::KeepLess() {
+  absl::MutexLock lock(&lock_);
+  const int64_t beyond = regions_kept_ - least_regions_kept_;
+  if (taken_for_evacuation_ <= beyond) return;
+  // With one region more than the least, the bet on what is expected still stands; with none, it
+  // has been lost.
+  if (beyond > 1) {
+    const int64_t enough = std::max<int64_t>({beyond / 2, taken_for_evacuation_ / 16, 1});
+    regions_kept_ = least_regions_kept_ + std::min(beyond, enough);
+  }
+  const int64_t most = least_regions_kept_ + taken_for_evacuation_ / 8;
+  most_regions_kept_ = std::max(std::min(most_regions_kept_, most), regions_kept_);
+}
+
+Bytes CopySpace::taken_for_evacuation() const {
+  absl::MutexLock lock(&lock_);
+  return kRegionSize * taken_for_evacuation_;
 }
 
 absl::Status CopySpace::last_failure() const {
@@ -320,6 +349,12 @@ Bytes CopySpace::debited() const {
 Bytes CopySpace::MetadataPerBlock(bool field_logging) {
   return field_logging ? kBlockHeaderSize + kLogBytesPerRegion * kRegionsPerBlock
                        : kBlockHeaderSize;
+}
+
+bool CopySpace::MayHoldObjects(const Block& block, int region) const {
+  absl::MutexLock lock(&lock_);
+  return block.retained(region) || block.failed(region) ||
+         (region == active_region() && block.flips_at_acquire() == flips_);
 }
 
 void CopySpace::ForEachBlock(absl::FunctionRef<void(Block&)> visit) const {

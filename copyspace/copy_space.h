@@ -63,9 +63,8 @@ class CopySpace {
     // Slab-aligned reserved address space, not yet committed. The caller owns the reservation and
     // keeps it until the space is gone; as far as it is committed it stays so.
     AddressRange range = {};
-    // Of the ledger's limit, kept free of mutators' blocks; evacuation may use it.
+    // At first: see Limit.
     Bytes overdraft = Bytes(0);
-    // How far beyond the ledger's limit evacuation may go when the overdraft is gone as well.
     Bytes hard_limit_slack = Bytes(0);
     bool field_logging = false;
     // A nursery: `range` is a power of two in size and aligned to it; all of it is committed and
@@ -112,7 +111,7 @@ class CopySpace {
   bool has_retained() const { return has_retained_; }
 
   // The object's region was filled by evacuation when it last became active. Memory that such a
-  // block had left is given to mutators too, so a few of these objects may be younger.
+  // block had left is given to mutators too, unless the space is fixed.
   bool IsSurvivor(Reference object) const {
     return Block::Of(object).is_survivor(RegionIndex(object));
   }
@@ -127,6 +126,13 @@ class CopySpace {
   // During a cycle: `object`, whose evacuation failed and whom the caller has claimed, stays where
   // it is, and so does all else in its region. To be called before ForwardingWord::Retain.
   void RetainRegionOf(Reference object);
+
+  // After Flip, in its pause: this cycle evacuates as many regions as there is certainly room for,
+  // other ones each time, and may use the last resort for that (see Limit). The others are retained
+  // in this cycle, as they are (IsToStay). For one evacuating thread. O(blocks).
+  void EvacuateInPart(const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
+  // In such a cycle: whether `object`, which is in from-space, is not to be evacuated.
+  static bool IsToStay(Reference object) { return Block::Of(object).failed(RegionIndex(object)); }
 
   // Ends the cycle: from-space is garbage, but for the regions retained in this cycle. Takes
   // retained blocks out of allocation, makes those of the cycle before ordinary ones if nothing
@@ -144,10 +150,10 @@ class CopySpace {
   // --- Allocation; BumpAllocator's. O(1) but for partly full blocks without enough room and, over
   // a cycle, one look at each block's header.
 
-  // A block whose active region has room for `at_least`: partly full, else (during a cycle)
-  // flipped, else empty, else paged out (youngest age first), else fresh. Null if there is none, no
-  // debit for it, or (for mutators) none but what is kept for evacuation. May wait for a batch of
-  // pages being given back, or commit a slab.
+  // A block whose active region has room for `at_least`: partly full (no survivors' for mutators,
+  // if the space is fixed), else (during a cycle) flipped, else empty, else paged out (youngest age
+  // first), else fresh. Null if there is none, no debit for it, or (for mutators) none but what is
+  // kept for evacuation. May wait for a batch of pages being given back, or commit a slab.
   Block* AcquireBlock(AcquirePurpose purpose, Bytes at_least) ABSL_LOCKS_EXCLUDED(lock_);
   // `used` bytes of the active region now hold objects.
   void ReturnBlock(Block* block, uint32_t used) ABSL_LOCKS_EXCLUDED(lock_);
@@ -168,6 +174,13 @@ class CopySpace {
     Bytes at_most;
   };
   void KeepForEvacuation(const Needs& needs, const MutatorsStopped&) ABSL_LOCKS_EXCLUDED(lock_);
+  // Nothing that must be evacuated was known a moment ago. If more has been taken than is still
+  // kept beyond `at_least`, evacuation is nearly over: half of what is kept beyond becomes
+  // mutators', but a sixteenth of what has been taken, and a region, stay. `at_most` falls to
+  // `at_least` and an eighth of what has been taken, if that is less.
+  void KeepLess() ABSL_LOCKS_EXCLUDED(lock_);
+  // Empty regions that evacuation has taken since the last flip.
+  Bytes taken_for_evacuation() const ABSL_LOCKS_EXCLUDED(lock_);
   // How much of what is kept has no block yet, but only room in the ledger.
   Bytes kept_in_ledger() const ABSL_LOCKS_EXCLUDED(lock_);
   // Why the last AcquireBlock that gave null did so, if the system refused memory or the address
@@ -196,6 +209,17 @@ class CopySpace {
   // Takes back up to `amount` of what Shrink has not yet paged out; returns how much that was. The
   // space grows beyond that by itself, as far as the ledger lets it.
   Bytes Expand(Bytes amount) ABSL_LOCKS_EXCLUDED(lock_);
+  // The ledger's limit and the margins on both sides of it, at once. `overdraft` below it is kept
+  // free of mutators' blocks, from the next cycle's end on at the latest; evacuation may use it,
+  // but for the `last_resort`, and when it is gone as well go up to `hard_limit_slack` beyond the
+  // limit. The last resort is for EvacuateInPart.
+  struct Limit {
+    Bytes limit;
+    Bytes overdraft;
+    Bytes last_resort = Bytes(0);
+    Bytes hard_limit_slack;
+  };
+  void SetLimit(const Limit& limit) ABSL_LOCKS_EXCLUDED(lock_);
   // What Shrink was asked for and has not yet found blocks for.
   Bytes bytes_to_page_out() const ABSL_LOCKS_EXCLUDED(lock_);
 
@@ -222,6 +246,9 @@ class CopySpace {
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(lock_);
   // All blocks, by address. Headers are stable only while mutators are stopped.
   void ForEachBlock(absl::FunctionRef<void(Block&)> visit) const ABSL_LOCKS_EXCLUDED(lock_);
+  // Whether there may be objects in the region that are not in from-space. While blocks are
+  // acquired beside it. If not, its field-logging bits say nothing.
+  bool MayHoldObjects(const Block& block, int region) const ABSL_LOCKS_EXCLUDED(lock_);
 
   // Between cycles: kNone forbids access to the reserve regions that anything was ever in, but for
   // those of retained blocks; one system call each. kReadWrite allows access everywhere; it must
@@ -264,12 +291,15 @@ class CopySpace {
   void NoteTakenForEvacuation() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   int64_t RegionsKept() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   int64_t RegionsForMutators() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  Block* TakePartlyFull(Bytes at_least) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  Block* TakePartlyFull(AcquirePurpose purpose, Bytes at_least)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Looks at kFlippedTries headers at most.
   Block* TakeFlipped() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeCondemned() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeByDebit(Bytes keep_free) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* TakeFresh(Bytes keep_free) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Retains what EvacuateInPart does not choose of the regions `region`; returns what is left.
+  Bytes ChooseInPart(int region, Bytes room) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   bool DebitLocked(Bytes amount, Bytes keep_free) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void CreditLocked(Bytes amount) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
@@ -349,6 +379,7 @@ class CopySpace {
   int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
   int64_t least_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t most_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
+  int64_t taken_for_evacuation_ ABSL_GUARDED_BY(lock_) = 0;  // regions, since the last flip
   bool in_cycle_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_protected_ ABSL_GUARDED_BY(lock_) = false;
   bool reserve_poisoned_ ABSL_GUARDED_BY(lock_) = false;
@@ -356,6 +387,11 @@ class CopySpace {
   int64_t flipped_ ABSL_GUARDED_BY(lock_) = 0;         // blocks that are
   int64_t flipped_cursor_ ABSL_GUARDED_BY(lock_) = 0;  // no block below this index is flipped
   int64_t ticks_since_flip_ ABSL_GUARDED_BY(lock_) = 0;
+  Bytes overdraft_ ABSL_GUARDED_BY(lock_);         // see Limit
+  Bytes last_resort_ ABSL_GUARDED_BY(lock_);       // likewise
+  Bytes hard_limit_slack_ ABSL_GUARDED_BY(lock_);  // likewise
+  bool in_part_ ABSL_GUARDED_BY(lock_) = false;    // see EvacuateInPart
+  int64_t in_part_cursor_ ABSL_GUARDED_BY(lock_) = 0;  // the index of the block to begin with
   Bytes bytes_to_page_out_ ABSL_GUARDED_BY(lock_);
   Bytes debited_ ABSL_GUARDED_BY(lock_);
   absl::Status last_failure_ ABSL_GUARDED_BY(lock_);

@@ -20,6 +20,7 @@ void CopySpace::Flip(const MutatorsStopped&) {
   in_cycle_ = true;
   ++flips_;
   ticks_since_flip_ = 0;
+  taken_for_evacuation_ = 0;
   reserve_bit_ ^= kRegionBit;
   parity_ ^= 1;
 
@@ -66,6 +67,42 @@ void CopySpace::RetainRegionOf(Reference object) {
   }
 }
 
+// A region that is evacuated into a fresh block leaves its own, and that of the fresh block, empty
+// at the next flip: so the room about doubles from one such cycle to the next. Regions of the
+// reserve come first, because what they leave becomes active then.
+void CopySpace::EvacuateInPart(const MutatorsStopped&) {
+  constexpr int64_t kMostWasted = 8;  // a part; copies come in another order
+  absl::MutexLock lock(&lock_);
+  CHECK(in_cycle_) << "EvacuateInPart without Flip";
+  in_part_ = true;
+  const Bytes in_ledger = std::max(ledger_.limit() - ledger_.used(), Bytes(0));
+  const int64_t empty_regions = BlocksInCore() + in_ledger / kBlockSize;
+  Bytes room = kRegionSize * empty_regions;
+  // (One region is worth a try.)
+  if (empty_regions > 1) room -= room / kMostWasted;
+  room = ChooseInPart(1 - active_region(), room);
+  ChooseInPart(active_region(), room);
+}
+
+Bytes CopySpace::ChooseInPart(int region, Bytes room) {
+  const int64_t blocks = frontier_.taken();
+  const int64_t begin = in_part_cursor_;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t index = (begin + i) % blocks;
+    Block& block = frontier_.At(index);
+    const Bytes used(block.used(region));
+    const bool in_from_space = region != active_region() || block.retained(region);
+    if (used == Bytes(0) || !in_from_space) continue;
+    if (used <= room) {
+      room -= used;
+      in_part_cursor_ = (index + 1) % blocks;
+    } else {
+      RetainRegionOf(block.region_begin(region));
+    }
+  }
+  return room;
+}
+
 void CopySpace::FinishCycle(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);
   CHECK(in_cycle_) << "FinishCycle without Flip";
@@ -85,6 +122,7 @@ void CopySpace::FinishCycle(const MutatorsStopped&) {
     for (int64_t i = 0; i < frontier_.taken(); ++i) AddUsage(frontier_.At(i));
   }
   in_cycle_ = false;
+  in_part_ = false;
   regions_kept_ = least_regions_kept_ = most_regions_kept_ = 0;
   Condemn(/*restore_overdraft=*/true);
 }

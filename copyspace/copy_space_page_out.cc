@@ -30,6 +30,14 @@ Bytes CopySpace::Expand(Bytes amount) {
   return taken;
 }
 
+void CopySpace::SetLimit(const Limit& limit) {
+  absl::MutexLock lock(&lock_);
+  overdraft_ = limit.overdraft;
+  last_resort_ = limit.last_resort;
+  hard_limit_slack_ = limit.hard_limit_slack;
+  ledger_.SetLimit(limit.limit);
+}
+
 Bytes CopySpace::bytes_to_page_out() const {
   absl::MutexLock lock(&lock_);
   return bytes_to_page_out_;
@@ -50,7 +58,7 @@ bool CopySpace::Condemn(bool restore_overdraft, int64_t at_most) {
 
 Bytes CopySpace::OverdraftShortage() const {
   const Bytes leaving = kBlockSize * (page_out_.condemned().size() + discarding_);
-  return ledger_.used() - leaving + options_.overdraft - ledger_.limit();
+  return ledger_.used() - leaving + overdraft_ - ledger_.limit();
 }
 
 Block* CopySpace::PopOldestEmpty() {

@@ -28,11 +28,11 @@ class Array {
   const E* data() const { return reinterpret_cast<const E*>(Elements()); }
   // `index` is below size(): checked in debug builds; at() checks always.
   E& operator[](size_t index) {
-    DCHECK_LT(index, size());
+    DCHECK_LT(index, size()) << "index past the end of " << kArrayTypeInfo<E>.name;
     return data()[index];
   }
   const E& operator[](size_t index) const {
-    DCHECK_LT(index, size());
+    DCHECK_LT(index, size()) << "index past the end of " << kArrayTypeInfo<E>.name;
     return data()[index];
   }
   E& at(size_t index) {

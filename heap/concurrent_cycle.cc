@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "heap/region_walk.h"
 #include "heap/root_table.h"
 #include "platform/clock.h"
 
@@ -31,39 +32,43 @@ class TimedPause {
 absl::StatusOr<CycleResult> ConcurrentCycle::Run(NotePause note_pause) {
   CycleResult result;
   // Pause: what was active becomes from-space, and every load barrier is armed.
-  if (absl::Status status = Flip(note_pause); !status.ok()) return status;
+  absl::StatusOr<std::optional<CycleResult>> whole = Flip(note_pause);
+  if (!whole.ok()) return whole.status();
+  if (whole->has_value()) return **whole;
   // Roots: those of running mutators are forwarded by themselves.
   ForwardRoots();
   // Every object that a root leads to is copied or marked, and scanned.
   TraceToTheEnd();
   if (MustFinishInPause()) {
     // Something went wrong on the way: no memory for a copy, or no room for a grey object.
-    FinishInPause(note_pause);
+    result.trace = FinishInPause(note_pause);
   } else {
     // No from-space reference is left: barriers are disarmed, and what is not marked is garbage.
-    FinishBesideMutators();
+    result.trace = FinishBesideMutators();
   }
-  result.trace = trace_.Finish();
   result.live_bytes = spaces_.object_bytes().count();
   parts_.DebitTables();
   CheckAndSpoil(note_pause);
   return result;
 }
 
-absl::Status ConcurrentCycle::Flip(NotePause note_pause) {
+absl::StatusOr<std::optional<CycleResult>> ConcurrentCycle::Flip(NotePause note_pause) {
   const TimedPause pause(safepoints_, note_pause);
   if (absl::Status status = parts_.AllowAccessToReserve(pause->stopped()); !status.ok()) {
     return status;
   }
   if (parts_.stress_.verify) parts_.VerifyOrStop(*pause, "before a cycle");
   parts_.CloseAllocators(pause->mutators());
+  const bool nursery_is_empty = parts_.EmptyNursery(*pause);
+  pacer_.NoteFlip(pause->stopped());
+  if (!nursery_is_empty) return parts_.Run(*pause);
   const platform::Bytes in_copies = spaces_.copy().allocated_bytes();
   parts_.Flip(pause->stopped());
   const auto mutators = static_cast<int64_t>(pause->mutators().size());
   pacer_.BeginCycle(in_copies, mutators + trace_.threads_beside_mutators(), pause->stopped());
   trace_.BeginBesideMutators();
   safepoints_.ArmBarriers(*pause);
-  return absl::OkStatus();
+  return std::nullopt;
 }
 
 void ConcurrentCycle::ForwardRoots() {
@@ -77,6 +82,8 @@ void ConcurrentCycle::ForwardRoots() {
 void ConcurrentCycle::TraceToTheEnd() {
   do {
     trace_.Drain();
+    // Not yet the end, but what is still to be found is mostly little.
+    pacer_.NoteDrained();
   } while (!trace_.idle() || !safepoints_.Handshake());
 }
 
@@ -84,22 +91,27 @@ bool ConcurrentCycle::MustFinishInPause() const {
   return trace_.must_rescan() || !spaces_.copy().CanFinishConcurrently();
 }
 
-void ConcurrentCycle::FinishInPause(NotePause note_pause) {
+TraceCounts ConcurrentCycle::FinishInPause(NotePause note_pause) {
   const TimedPause pause(safepoints_, note_pause);
   trace_.DrainInPause();
   // Before the sweep, because a barrier that is armed marks what it meets.
   safepoints_.DisarmBarriers(*pause);
   parts_.CloseAllocators(pause->mutators());
-  parts_.MakeRetainedRegionsParsable();
+  const TraceCounts counts = trace_.Finish();
+  MakeRetainedRegionsParsable(spaces_.copy());
   parts_.Sweep(pause->stopped());
+  return counts;
 }
 
-void ConcurrentCycle::FinishBesideMutators() {
-  // First: see FinishInPause.
+TraceCounts ConcurrentCycle::FinishBesideMutators() {
+  // What the trace has worked with is room for mutators, who may have little.
+  const TraceCounts counts = trace_.Finish();
+  // Before the sweep: see FinishInPause.
   safepoints_.DisarmBarriers();
   spaces_.copy().FinishCycleConcurrently();
   spaces_.pinned().Sweep();
   spaces_.large().Sweep();
+  return counts;
 }
 
 // Under stress only, and therefore in a pause of its own.

@@ -5,6 +5,7 @@
 #define EBB_HEAP_CONCURRENT_CYCLE_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -13,6 +14,7 @@
 #include "heap/pacer.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
+#include "heap/trace.h"
 
 namespace ebb::internal {
 
@@ -34,12 +36,13 @@ class ConcurrentCycle {
   absl::StatusOr<CycleResult> Run(NotePause note_pause);
 
  private:
-  absl::Status Flip(NotePause note_pause);
+  // A cycle that cannot leave the nursery empty is run as a whole in this pause: then its result.
+  absl::StatusOr<std::optional<CycleResult>> Flip(NotePause note_pause);
   void ForwardRoots();
   void TraceToTheEnd();
   bool MustFinishInPause() const;
-  void FinishInPause(NotePause note_pause);
-  void FinishBesideMutators();
+  TraceCounts FinishInPause(NotePause note_pause);
+  TraceCounts FinishBesideMutators();
   void CheckAndSpoil(NotePause note_pause);
 
   Cycle& parts_;

@@ -123,7 +123,12 @@ TEST_P(ConcurrentFieldTest, CountsByCompareExchange) {
     std::mt19937_64 random(static_cast<uint64_t>(thread));
     Local<RefArray<Stamped>> fields(mutator, board);
     Local<Stamped> old(mutator);
-    while (!threads_.time_is_up()) {
+    const auto any_without_success = [&] {
+      return std::any_of(successes.begin(), successes.end(), [](const std::atomic<int64_t>& count) {
+        return count.load(std::memory_order_relaxed) == 0;  // as below
+      });
+    };
+    while (!threads_.time_is_up() || any_without_success()) {
       const int i = static_cast<int>(random() % kFields);
       const size_t at = At(i);
       const int64_t least = seen[i].least();
@@ -243,7 +248,8 @@ TEST_P(ConcurrentFieldTest, StoresAreSeenInOrder) {
     const size_t second_at = At(2 * writer + 1);
     if (thread < kWriters) {
       Local<Stamped> none(mutator);
-      for (int64_t stamp = 1; !threads_.time_is_up(); ++stamp) {
+      // (A machine with much else to do may not let it begin within its time.)
+      for (int64_t stamp = 1; stamp <= 16 || !threads_.time_is_up(); ++stamp) {
         Local<Stamped> made(mutator, Make(mutator, stamp, none));
         fields->at(first_at) = made;
         if (stamp % 8 == 0) {
@@ -261,7 +267,8 @@ TEST_P(ConcurrentFieldTest, StoresAreSeenInOrder) {
       }
       return;
     }
-    while (!threads_.time_is_up()) {
+    // What the last round of a writer has stored stays: there will be something to follow.
+    while (!threads_.time_is_up() || followed.load(std::memory_order_relaxed) == 0) {
       const int64_t least_first = seen_first[writer].least();
       const int64_t least_second = seen_second[writer].least();
       Ref<Stamped> second = fields->at(second_at).load();

@@ -23,7 +23,8 @@ struct ConcurrentCase {
 
   Options options() const {
     Options options{.max_bytes = max_bytes,
-                    .collector = Collector::kConcurrent,
+                    .collector = CollectorUnderTest(),
+                    .nursery_bypass = false,
                     .workers = 2,
                     .concurrent_workers = concurrent_workers,
                     .page_out_tick = absl::Milliseconds(10)};

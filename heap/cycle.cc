@@ -1,7 +1,6 @@
 #include "heap/cycle.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/log/check.h"
 #include "absl/log/log.h"
@@ -11,25 +10,25 @@
 
 namespace ebb::internal {
 
-using copyspace::ForwardingWord;
 using copyspace::MutatorsStopped;
-using copyspace::Reference;
 
 namespace {
 
 // Mutators that may assist at a time. A small heap has no memory for their worklists to spare.
 int Assistants(const Options& options) {
   constexpr int64_t kHeapBytesPerAssistant = int64_t{4} << 20;
-  if (options.collector != Collector::kConcurrent) return 0;
+  if (!IsConcurrent(options.collector)) return 0;
   const int64_t useful = options.max_bytes / kHeapBytesPerAssistant;
   return static_cast<int>(std::min<int64_t>(useful, options.workers));
 }
 
 }  // namespace
 
-Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, const Options& options)
+Cycle::Cycle(Spaces& spaces, RootTable& roots, Generations* generations,
+             background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
+      generations_(generations),
       stress_(options.stress),
       trace_(spaces, pool,
              {.workers = options.workers,
@@ -42,7 +41,7 @@ Cycle::Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, con
 
 Cycle::~Cycle() { spaces_.ledger().Credit(debited_); }
 
-absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
+absl::StatusOr<CycleResult> Cycle::RunOne(const Safepoints::Pause& pause, bool in_part) {
   CycleResult result;
   const MutatorsStopped& stopped = pause.stopped();
   // The last cycle may have forbidden access to what this one copies to.
@@ -51,19 +50,46 @@ absl::StatusOr<CycleResult> Cycle::Run(const Safepoints::Pause& pause) {
 
   // Objects end where the allocators stood: from here on all accounts are exact.
   CloseAllocators(pause.mutators());
+  // What is young becomes old, as far as there is room. The rest are roots of this cycle.
+  if (!EmptyNursery(pause, in_part)) generations_->ForgetEdges();
   // What was active becomes from-space, and nothing is marked.
   Flip(stopped);
+  if (in_part) spaces_.copy().EvacuateInPart(stopped);
   // Every object that a root leads to is copied or marked, and every reference to it forwarded.
+  trace_.failures().SetInPart(in_part);
   result.trace = ForwardAll(pause.mutators());
+  trace_.failures().SetInPart(false);
   // Objects that could not be copied stay, among the remains of those that could.
-  if (result.trace.evacuation.retained_objects > 0) MakeRetainedRegionsParsable();
+  if (in_part || result.trace.evacuation.retained_objects > 0) {
+    MakeRetainedRegionsParsable(spaces_.copy());
+  }
   // What was not reached is garbage; its memory is released after the pause.
   Sweep(stopped);
+  if (generations_ != nullptr) generations_->RememberEdgesToWhatIsLeft();
 
   result.live_bytes = spaces_.object_bytes().count();
   DebitTables();
   if (stress_.verify) VerifyOrStop(pause, "after a cycle");
   SpoilFromSpace(stopped);
+  return result;
+}
+
+absl::StatusOr<CycleResult> Cycle::Compact(const Safepoints::Pause& pause) {
+  constexpr int kMostCycles = 16;  // the room about doubles with each
+  constexpr int kMostInVain = 2;   // that have found no garbage: nearly all that there is lives
+  absl::StatusOr<CycleResult> result = absl::InternalError("nothing was retained");
+  EvacuationCounts sum;
+  platform::Bytes least = spaces_.copy().allocated_bytes();
+  int in_vain = 0;
+  for (int i = 0; i < kMostCycles && in_vain < kMostInVain && has_retained(); ++i) {
+    result = RunOne(pause, /*in_part=*/true);
+    if (!result.ok()) return result;
+    const platform::Bytes now = spaces_.copy().allocated_bytes();
+    in_vain = now < least ? 0 : in_vain + 1;
+    least = std::min(least, now);
+    sum += result->trace.evacuation;
+    result->trace.evacuation = sum;
+  }
   return result;
 }
 
@@ -76,42 +102,42 @@ absl::Status Cycle::AllowAccessToReserve(const MutatorsStopped& stopped) {
   return spaces_.copy().ProtectReserve(platform::Access::kReadWrite, stopped);
 }
 
+bool Cycle::EmptyNursery(const Safepoints::Pause& pause, bool in_part) {
+  return generations_ == nullptr ||
+         generations_->EmptyNursery(pause.mutators(), in_part, pause.stopped());
+}
+
+bool Cycle::has_retained() const {
+  return spaces_.copy().has_retained() ||
+         (generations_ != nullptr && generations_->has_retained());
+}
+
 void Cycle::Flip(const MutatorsStopped& stopped) {
   spaces_.pinned().ClearMarks(stopped);
   spaces_.large().ClearMarks(stopped);
   spaces_.copy().Flip(stopped);
+  if (generations_ != nullptr) generations_->NoteFlip(stopped);
+}
+
+MinorCounts Cycle::RunMinor(const Safepoints::Pause& pause, bool beside_cycle) {
+  if (stress_.verify && !beside_cycle) VerifyOrStop(pause, "before a minor cycle");
+  for (Mutator* mutator : pause.mutators()) mutator->CloseForMinorCycle();
+  const MinorCounts counts =
+      generations_->Collect(pause.mutators(), beside_cycle, pause.stopped());
+  if (stress_.verify && !beside_cycle) VerifyOrStop(pause, "after a minor cycle");
+  return counts;
 }
 
 TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
   const RootTable::Scan persistents(roots_);
-  const size_t shares = mutators.size() + persistents.chunk_count();
+  const size_t shares = 1 + mutators.size() + persistents.chunk_count();
   return trace_.Run(shares, [&](size_t share, Trace::ForwardSlot forward) {
-    if (share < mutators.size()) {
-      mutators[share]->ForEachLocal(forward);
+    if (share == 0) {
+      if (generations_ != nullptr) generations_->ForEachEdgeLeft(forward);
+    } else if (share <= mutators.size()) {
+      mutators[share - 1]->ForEachLocal(forward);
     } else {
-      persistents.VisitChunk(share - mutators.size(), forward);
-    }
-  });
-}
-
-// inv.region-parsable, also of a region that was evacuated in part: what has left it becomes a
-// plain dead object again, of the same size. (Its word leads to a copy that the next cycle moves,
-// and the tracer may have used the body's first word, an array's length, as a link.) So does what
-// an earlier cycle retained and this one did not reach: in the next one its word would say that it
-// was.
-void Cycle::MakeRetainedRegionsParsable() {
-  const int parity = spaces_.copy().cycle_parity();
-  spaces_.copy().ForEachBlock([=](copyspace::Block& block) {
-    for (int region = 0; region < copyspace::kRegionsPerBlock; ++region) {
-      if (!block.failed(region)) continue;
-      ForEachObject(block, region, [=](Reference object, auto word, const TypeInfo& type) {
-        if (word.retained_in(parity)) return;
-        if (word.is_forwarded() && type.kind == ObjectKind::kArray) {
-          std::memcpy(reinterpret_cast<void*>(object),
-                      reinterpret_cast<const void*>(word.forwarded()), sizeof(uint64_t));
-        }
-        ForwardingWord::Of(object).Initialize(reinterpret_cast<uintptr_t>(&type));
-      });
+      persistents.VisitChunk(share - mutators.size() - 1, forward);
     }
   });
 }
@@ -132,7 +158,7 @@ void Cycle::SpoilFromSpace(const MutatorsStopped& stopped) {
 
 absl::Status Cycle::Verify(const Safepoints::Pause& pause) {
   CloseAllocators(pause.mutators());
-  Verifier verifier(spaces_);
+  Verifier verifier(spaces_, generations_ != nullptr ? &generations_->remembered() : nullptr);
   const auto visit = [&](std::atomic<uintptr_t>& slot) {
     // Relaxed: mutators are stopped.
     verifier.AddRoot(slot.load(std::memory_order_relaxed));

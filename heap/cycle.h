@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "background/worker_pool.h"
 #include "copyspace/mutators_stopped.h"
+#include "heap/generations.h"
 #include "heap/options.h"
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
@@ -27,14 +28,26 @@ struct CycleResult {
 // Kept from cycle to cycle; used by the thread that holds the pause.
 class Cycle {
  public:
-  Cycle(Spaces& spaces, RootTable& roots, background::WorkerPool& pool, const Options& options);
+  // `generations`: null if the heap has none.
+  Cycle(Spaces& spaces, RootTable& roots, Generations* generations, background::WorkerPool& pool,
+        const Options& options);
   ~Cycle();
 
   // The parallel collector: everything in one pause. The only error is the system's, under
   // StressOptions::protect_from_space; then nothing has been done.
-  absl::StatusOr<CycleResult> Run(const Safepoints::Pause& pause);
+  absl::StatusOr<CycleResult> Run(const Safepoints::Pause& pause) {
+    return RunOne(pause, /*in_part=*/false);
+  }
+  // Where evacuations have failed: cycles that evacuate in part, until nothing is retained or two
+  // have found no garbage; sixteen at most. What lives can then be moved as a whole again, however it was scattered.
+  absl::StatusOr<CycleResult> Compact(const Safepoints::Pause& pause);
+  // A minor cycle, for a heap that has generations. `beside_cycle`: as of Generations::Collect.
+  MinorCounts RunMinor(const Safepoints::Pause& pause, bool beside_cycle);
   // Closes all mutators' allocators and checks the whole heap.
   absl::Status Verify(const Safepoints::Pause& pause);
+
+  // Whether evacuations have failed in the last cycle, or in the last minor one.
+  bool has_retained() const;
 
   Trace& trace() { return trace_; }
   // Memory of the collector's own tables, which the ledger is debited for.
@@ -43,12 +56,15 @@ class Cycle {
  private:
   friend class ConcurrentCycle;  // which has the same phases, and some more
 
+  absl::StatusOr<CycleResult> RunOne(const Safepoints::Pause& pause, bool in_part);
+
   // The phases, in order.
   absl::Status AllowAccessToReserve(const copyspace::MutatorsStopped& stopped);
   void CloseAllocators(const std::vector<Mutator*>& mutators);
+  // Whether the nursery is empty from here on; so it is without generations.
+  bool EmptyNursery(const Safepoints::Pause& pause, bool in_part = false);
   void Flip(const copyspace::MutatorsStopped& stopped);
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
-  void MakeRetainedRegionsParsable();
   void Sweep(const copyspace::MutatorsStopped& stopped);
   void SpoilFromSpace(const copyspace::MutatorsStopped& stopped);
 
@@ -57,6 +73,7 @@ class Cycle {
 
   Spaces& spaces_;
   RootTable& roots_;
+  Generations* const generations_;
   const StressOptions stress_;
   Trace trace_;
   platform::Bytes debited_;

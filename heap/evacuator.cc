@@ -4,8 +4,9 @@
 
 namespace ebb::internal {
 
-uintptr_t Evacuator::AllocateSlow(const TypeInfo& type, size_t bytes) noexcept {
-  if (failures_.Next()) return 0;
+uintptr_t Evacuator::AllocateSlow(copyspace::Reference from, const TypeInfo& type,
+                                  size_t bytes) noexcept {
+  if (failures_.Next(from)) return 0;
   for (;;) {
     if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {
       return header;

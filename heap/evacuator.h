@@ -19,6 +19,9 @@
 
 namespace ebb::internal {
 
+// How far ahead of the copies their cache lines are fetched, so that their stores do not miss.
+inline constexpr size_t kCopyAhead = 1024;
+
 struct EvacuationCounts {
   int64_t evacuated_objects = 0;
   int64_t evacuated_bytes = 0;
@@ -32,19 +35,26 @@ struct EvacuationCounts {
   }
 };
 
-// Makes every Nth evacuation of a heap fail (StressOptions::fail_evacuation). Thread-safe.
+// Evacuations that are to fail: every Nth of a heap (StressOptions::fail_evacuation); in a cycle
+// that evacuates in part, those of what is to stay instead. Thread-safe.
 class EvacuationFailures {
  public:
   explicit EvacuationFailures(int64_t every) : every_(every) {}
-  bool never() const { return every_ == 0; }
-  // Whether the evacuation that asks is to fail.
-  bool Next() {
+  // In a pause, before anybody evacuates: whether the cycle is one of CopySpace::EvacuateInPart.
+  void SetInPart(bool in_part) { in_part_ = in_part; }
+  bool in_part() const { return in_part_; }
+
+  bool never() const { return every_ == 0 && !in_part_; }
+  // Whether the evacuation of `from` is to fail.
+  bool Next(copyspace::Reference from) {
+    if (in_part_) return copyspace::CopySpace::IsToStay(from);
     // Relaxed: a count that publishes nothing.
-    return !never() && (count_.fetch_add(1, std::memory_order_relaxed) + 1) % every_ == 0;
+    return every_ != 0 && (count_.fetch_add(1, std::memory_order_relaxed) + 1) % every_ == 0;
   }
 
  private:
   const int64_t every_;
+  bool in_part_ = false;
   std::atomic<int64_t> count_ = 0;
 };
 
@@ -76,9 +86,6 @@ class Evacuator {
   const EvacuationCounts& counts() const { return counts_; }
 
  private:
-  // How far ahead of the copies their cache lines are fetched, so that their stores do not miss.
-  static constexpr size_t kCopyAhead = 1024;
-
   // Settles an object that no other thread may touch.
   template <bool kPublished, typename Grey>
   copyspace::Reference Move(copyspace::Reference from, uintptr_t type_bits, Grey&& grey);
@@ -86,7 +93,7 @@ class Evacuator {
   copyspace::Reference Copy(copyspace::Reference from, const TypeInfo& type);
   // Between a claim and its commit: an exception (an error message finds no memory) would leave the
   // word busy for good, and everybody who waits for it.
-  uintptr_t AllocateSlow(const TypeInfo& type, size_t bytes) noexcept;
+  uintptr_t AllocateSlow(copyspace::Reference from, const TypeInfo& type, size_t bytes) noexcept;
 
   copyspace::CopySpace& space_;
   EvacuationFailures& failures_;
@@ -133,7 +140,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline copyspace::Reference Evacuator::Copy(copyspa
     header = allocator_.TryAllocate(bytes);
   }
   if (header == 0) [[unlikely]] {
-    header = AllocateSlow(type, bytes);
+    header = AllocateSlow(from, type, bytes);
     if (header == 0) return 0;
   }
   const copyspace::Reference to = header + kHeaderBytes;

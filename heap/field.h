@@ -10,6 +10,7 @@
 
 #include "heap/load_barrier.h"
 #include "heap/ref.h"
+#include "heap/store_barrier.h"
 
 namespace ebb {
 
@@ -30,7 +31,8 @@ class Field {
 
   Field() = default;
   Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
-  // Relaxed: the object that holds this field is not yet published.
+  // Relaxed: the object that holds this field is not yet published. No store barrier: it is young,
+  // or Mutator::New logs what it holds.
   Field(Ref<T> value) : bits_(value.bits()) {}                           // NOLINT
   Field(const Local<T>& value) : bits_(static_cast<Ref<T>>(value).bits()) {}  // NOLINT
   // A copy would be a field outside the heap; load() or a Local is what is meant.
@@ -45,7 +47,9 @@ class Field {
   // Release: publishes the body of the object that `value` names to who loads it from here.
   void store(Ref<T> value) {
     internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
-    bits_.store(value.bits(), std::memory_order_release);
+    const uintptr_t bits = value.bits();
+    bits_.store(bits, std::memory_order_release);
+    internal::AfterStore(bits_, bits);
   }
   // If the field holds `expected`, stores `desired` and returns true; otherwise loads what it holds
   // into `expected`. Strong: never fails spuriously. Orders as of load and store.
@@ -53,11 +57,12 @@ class Field {
     const internal::Stamp stamp = internal::Stamp::At(reinterpret_cast<uintptr_t>(this));
     // The field may still hold the from-space name of what is expected. Once it has been healed, it
     // never holds a from-space reference again: what is stored is none.
-    if (internal::armed_load_barrier != nullptr) [[unlikely]] internal::LoadReference(bits_);
+    internal::LoadReference(bits_);
     uintptr_t bits = expected.bits();
     // Acq_rel as store's release and load's acquire; acquire on failure as in load.
     if (bits_.compare_exchange_strong(bits, desired.bits(), std::memory_order_acq_rel,
                                       std::memory_order_acquire)) {
+      internal::AfterStore(bits_, desired.bits());
       return true;
     }
     expected = Ref<T>::FromBits(bits, stamp);

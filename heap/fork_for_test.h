@@ -51,7 +51,9 @@ struct ForkCase {
   Forker forker;
 
   std::string name() const {
-    const std::string mode = collector == Collector::kParallel ? "Parallel" : "Concurrent";
+    const std::string mode = collector == Collector::kParallel     ? "Parallel"
+                             : collector == Collector::kConcurrent ? "Concurrent"
+                                                                   : "Generational";
     switch (forker) {
       case Forker::kRuns:
         return mode + "Runs";
@@ -65,9 +67,12 @@ struct ForkCase {
   friend void PrintTo(const ForkCase& c, std::ostream* out) { *out << c.name(); }
 };
 
+inline constexpr Collector kCollectors[] = {Collector::kParallel, Collector::kConcurrent,
+                                            Collector::kGenerational};
+
 inline std::vector<ForkCase> ForkCases() {
   std::vector<ForkCase> cases;
-  for (Collector collector : {Collector::kParallel, Collector::kConcurrent}) {
+  for (Collector collector : kCollectors) {
     for (Forker forker : {Forker::kRuns, Forker::kBlocked, Forker::kNone}) {
       cases.push_back({collector, forker});
     }
@@ -78,6 +83,7 @@ inline std::vector<ForkCase> ForkCases() {
 inline Options OptionsFor(Collector collector) {
   Options options{.max_bytes = 4 << 20,
                   .collector = collector,
+                  .nursery_bypass = false,
                   .workers = 2,
                   .concurrent_workers = 2,
                   .page_out_tick = absl::Milliseconds(1)};
@@ -172,7 +178,7 @@ inline void UseInChild(Heap& heap, Mutator& mutator, const std::function<void()>
   CHECK_EQ(heap.stats().mutators, 1);
   const std::set<std::string> names = ThreadNames();
   CHECK(names.contains("ebb-background"));
-  CHECK_EQ(names.contains("ebb-collector"), heap.options().collector == Collector::kConcurrent);
+  CHECK_EQ(names.contains("ebb-collector"), IsConcurrent(heap));
 }
 
 // The mutator that a thread has when it forks.

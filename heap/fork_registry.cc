@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/log/log.h"
+#include "background/worker_pools.h"
 #include "heap/heap_core.h"
 #include "heap/mutator.h"
 #include "heap/root_table.h"
@@ -103,12 +104,14 @@ void ForkRegistry::Before() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // In the order of docs/design/fork.md. Nobody who holds one of these waits for what is held here.
   RootTable::AllAtFork(ForkStep::kBefore);
   for (const auto& heap : stopped_) heap->AtFork(ForkStep::kBefore);
+  background::WorkerPools::Get().AtFork(ForkStep::kBefore);
   platform::Thread::AllAtFork(ForkStep::kBefore);
   stopped_for_fork = true;
 }
 
 void ForkRegistry::After(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   platform::Thread::AllAtFork(step);
+  background::WorkerPools::Get().AtFork(step);
   for (const auto& heap : stopped_) heap->AtFork(step);
   RootTable::AllAtFork(step);
   LockAcrossFork(list_mu_, step);

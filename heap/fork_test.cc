@@ -104,7 +104,7 @@ class ForkTest : public testing::TestWithParam<ForkCase> {
     options.safepoint_warning = absl::Milliseconds(1);  // for Waits
     heap_ = NewHeap(options);
   }
-  bool concurrent() const { return GetParam().collector == Collector::kConcurrent; }
+  bool concurrent() const { return IsConcurrent(GetParam().collector); }
 
   // Forks, and tries everything in the child.
   bool ForkAndUse(ForkersMutator& forker, const BlockedThread& blocked,
@@ -195,7 +195,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, ForkTest, testing::ValuesIn(ForkCases()), ForkCa
 
 // The child's heap works without the threads that it cannot have.
 TEST(ForkWithoutThreadsTest, CyclesAreRunByWhoeverNeedsThem) {
-  for (Collector collector : {Collector::kParallel, Collector::kConcurrent}) {
+  for (Collector collector : kCollectors) {
     platform::FakeSystem system;
     Options options = OptionsFor(collector);
     options.system = &system;

@@ -37,14 +37,17 @@ absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
   return absl::WrapUnique(new Heap(*std::move(core)));
 }
 
-absl::Status Heap::Collect() {
+absl::Status Heap::Collect(CollectKind kind) {
+  const auto collect = [&](Mutator* self) {
+    return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
+  };
   Mutator* self = Mutator::Current(*this);
   if (self == nullptr) {
     absl::Status status = Mutator::CheckThreadMayStop("Heap::Collect");
-    return status.ok() ? core_->Collect(nullptr) : status;
+    return status.ok() ? collect(nullptr) : status;
   }
   if (absl::Status status = self->PassSafepoint("Heap::Collect"); !status.ok()) return status;
-  absl::Status status = core_->Collect(self);
+  absl::Status status = collect(self);
   self->RearmFastPath();
   return status;
 }
@@ -61,11 +64,13 @@ absl::Status Heap::Verify() {
   return status;
 }
 
+absl::Status Heap::Trim() { return core_->Trim(); }
+
 HeapStats Heap::stats() const { return core_->stats(); }
 
 Options Heap::options() const {
   Options options = core_->options();
-  options.max_bytes = core_->spaces().ledger().limit().count();
+  options.max_bytes = core_->max_bytes();
   return options;
 }
 

@@ -22,8 +22,10 @@ class RootTable;
 
 // Figures of a heap. Amounts are in bytes, times in nanoseconds.
 struct HeapStats {
-  int64_t collections = 0;
+  int64_t collections = 0;         // whole cycles
+  int64_t minor_collections = 0;   // of a nursery alone
   Histogram pause_ns;              // from the request for a pause to its end
+  Histogram minor_pause_ns;        // of these, those of minor cycles
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
   Histogram stall_ns;              // of allocations that found no room until a concurrent cycle
                                    // made some: what their threads spent assisting it and waiting
@@ -31,7 +33,10 @@ struct HeapStats {
   int64_t stalls_for_end = 0;      // it had, and what was left was kept for what it evacuates
   int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
 
-  int64_t max_bytes = 0;
+  int64_t max_bytes = 0;     // as it was set
+  int64_t limit_bytes = 0;   // what the heap may use for now: by its policy, max_bytes, and the
+                             // memory limit of the process
+  int64_t limit_raises = 0;  // allocations that would have waited or failed at a policy's limit
   int64_t heap_bytes = 0;  // in use now: both halves of blocks, large, pinned, tables
   int64_t peak_heap_bytes = 0;
   int64_t live_bytes = 0;       // of objects, as the last cycle left them, and of what lies beside
@@ -40,20 +45,29 @@ struct HeapStats {
                                 // it is full, at the next cycle, or when the mutator detaches
   int64_t large_bytes = 0;      // of large objects now
   int64_t pinned_bytes = 0;     // of pinned objects now
+  int64_t nursery_allowance = 0;  // what may be allocated between two minor cycles, as of the last
   int64_t collector_bytes = 0;  // worklists, part of heap_bytes
 
   int64_t evacuated_objects = 0;
   int64_t evacuated_bytes = 0;
+  int64_t minor_evacuated_bytes = 0;  // by minor cycles; not part of the above
+  int64_t promoted_bytes = 0;         // of these
   int64_t retained_objects = 0;  // evacuations that found no memory: left in place for a cycle
   int64_t worklist_overflows = 0;
   int64_t exhaustions = 0;  // times a cycle left no room for what had asked for it
 
   int64_t mutators = 0;
   int64_t persistents = 0;
-  int64_t workers = 0;  // threads that have been started for cycles, and the leader
+  // Threads that can work on a cycle of this heap now: the leader, and those that were started to
+  // help this heap or another one of the process, up to Options::workers.
+  int64_t workers = 0;
+  // Times that such a thread could not be started, for whichever of these heaps.
   int64_t worker_start_failures = 0;
   int64_t page_out_failures = 0;
 };
+
+// What Heap::Collect collects.
+enum class CollectKind { kWhole, kMinor };
 
 // Thread-safe. As many heaps in a process as you like, each with its own objects: a reference from
 // one to another is a mistake that Verify reports. After fork() the child's thread goes on with all
@@ -69,20 +83,28 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  // Runs a whole cycle now; the calling thread may be attached or not. Of several calls at once,
-  // one that finds a cycle begun after it was called is content with that. FailedPrecondition in a
-  // NoSafepoint scope. O(live objects); returns when garbage has been given to the free lists.
-  absl::Status Collect();
+  // kWhole: runs a whole cycle now; of several calls at once, one that finds a cycle begun after it
+  // was called is content with that. O(live objects); returns when garbage has been given to the
+  // free lists. kMinor: a minor cycle, in a pause; FailedPrecondition unless the collector is
+  // kGenerational. The calling thread may be attached or not. FailedPrecondition in a NoSafepoint
+  // scope.
+  absl::Status Collect(CollectKind kind = CollectKind::kWhole);
+
+  // Gives back to the system what the heap holds and no object needs: the pages of empty blocks and
+  // of the halves that wait to be copied to. Garbage that no cycle has found yet stays: Collect
+  // first. Any thread; mutators run on, and fault the pages in again as they need them. The
+  // background thread does the same in its own time. Errors: what the system refused, which is
+  // tried again later. O(blocks), and what the system takes.
+  absl::Status Trim();
 
   // A copy; takes a few short locks.
   HeapStats stats() const;
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
   Options options() const;
 
-  // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, below 1 MiB,
-  // and below what cycles need to move objects: an eighth of Options::max_bytes, or, with many
-  // workers in a small heap, up to all of it. When lowered below what is in use, the heap shrinks
-  // by the next cycles.
+  // Raises or lowers the hard maximum. InvalidArgument above Options::reserve_bytes, and below 1
+  // MiB or twice Options::nursery_bytes, if there is a nursery. When lowered below what is in use,
+  // the heap shrinks at once as far as it is empty, and by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and

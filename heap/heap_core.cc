@@ -1,11 +1,15 @@
 #include "heap/heap_core.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "background/worker_pools.h"
 #include "heap/fork_registry.h"
+#include "heap/load_barrier.h"
 #include "heap/mutator.h"
 #include "platform/clock.h"
 
@@ -16,6 +20,11 @@ using platform::Bytes;
 namespace {
 
 constexpr int kMostWorkersByDefault = 8;
+constexpr int64_t kLeastNurseryByDefault = int64_t{384} << 10;
+constexpr int64_t kMostNurseryByDefault = int64_t{16} << 20;
+constexpr int64_t kMinBytesByDefault = int64_t{16} << 20;
+constexpr char kTooManyCycles[] =
+    "one cycle after the other made little room, and the program did hardly anything else";
 // A worker's worklists, and the region it copies to, are worth it from here on.
 constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
 // After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
@@ -32,6 +41,14 @@ Options Resolve(Options options) {
     }
   }
   if (options.reserve_bytes == 0) options.reserve_bytes = 4 * options.max_bytes;
+  if (options.min_bytes == 0) options.min_bytes = std::min(kMinBytesByDefault, options.max_bytes);
+  if (options.nursery_bytes == 0) {
+    const int64_t heap =
+        options.sizing == Sizing::kFixed ? options.max_bytes : options.min_bytes;
+    options.nursery_bytes = std::clamp(heap / 8, kLeastNurseryByDefault, kMostNurseryByDefault);
+  }
+  options.nursery_bytes =
+      RoundUp(Bytes(options.nursery_bytes), copyspace::kBlockSize).count();
   if (options.workers == 0) {
     options.workers = std::min(options.system->ProcessorCount(), kMostWorkersByDefault);
     const int64_t useful = options.max_bytes / kHeapBytesPerWorker;
@@ -62,17 +79,48 @@ absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
 }
 
 absl::Status HeapCore::Start() {
+  if (IsConcurrent(options_.collector) && !kHasLoadBarrier) {
+    return absl::FailedPreconditionError(
+        "option collector: all but 'parallel' need load barriers, and this program is compiled "
+        "with EBB_LOAD_BARRIER=0; choose parallel, or compile without that");
+  }
+  if (options_.collector == Collector::kGenerational && !kHasStoreBarrier) {
+    return absl::FailedPreconditionError(
+        "option collector: 'generational' needs store barriers, and this program is compiled with "
+        "EBB_STORE_BARRIER=0; choose another, or compile without that");
+  }
+  // As resolved: max_bytes may come from the system.
+  if (options_.collector == Collector::kGenerational &&
+      options_.nursery_bytes > options_.max_bytes / 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "option nursery_bytes: '", options_.nursery_bytes,
+        "' is more than half of max_bytes, which is ", options_.max_bytes,
+        "; leave it 0, or lower it"));
+  }
   absl::StatusOr<std::unique_ptr<Spaces>> spaces = Spaces::Create(system_, options_);
   if (!spaces.ok()) return spaces.status();
   spaces_ = *std::move(spaces);
-  pool_ = std::make_unique<background::WorkerPool>(system_, options_.workers - 1, "ebb-gc");
-  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *pool_, options_);
+  limit_ = std::make_unique<HeapLimit>(*spaces_, system_, options_);
+  // Only a collector thread is made nicer; helpers are as nice as who starts them, mostly that one.
+  const int niceness =
+      IsConcurrent(options_.collector) ? options_.collector_niceness : 0;
+  pool_ = background::WorkerPools::Get().Share(system_, niceness, options_.workers - 1, "ebb-gc");
+  if (spaces_->has_generations()) {
+    generations_ = std::make_unique<Generations>(*spaces_, *roots_, options_);
+  }
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, generations_.get(), *pool_, options_);
+  if (2 * cycle_->memory() > Bytes(options_.max_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "option workers: '", options_.workers, "' need ", cycle_->memory(),
+        " for their worklists, more than half of max_bytes, which is ", options_.max_bytes,
+        "; fewer workers, or a larger heap"));
+  }
   {
     absl::MutexLock lock(&stats_mu_);
     totals_.collector_bytes = cycle_->memory().count();
   }
   if (options_.page_out) StartBackground();
-  if (options_.collector == Collector::kConcurrent) StartCollector();
+  if (IsConcurrent(options_.collector)) StartCollector();
   LOG_IF(INFO, options_.stress.collect_every != 0)
       << "stress_collect_every=" << options_.stress.collect_every
       << ",stress_seed=" << options_.stress.seed;
@@ -99,15 +147,19 @@ void HeapCore::StartBackground() {
       count_failure(spaces_->copy().DiscardReserve());
     }
   });
+  background_->AddTask(background::Stage::kMiddle, "size the heap",
+                       [this, count_failure] {
+                         count_failure(limit_->ResizeAtTick(allocated_bytes()));
+                       });
 }
 
 // Without a collector thread, the threads that allocate run the cycles, in pauses.
 void HeapCore::StartCollector() {
-  pacer_ = std::make_unique<Pacer>(spaces_->copy(), Bytes(options_.max_bytes));
+  pacer_ = std::make_unique<Pacer>(spaces_->copy(), spaces_->ledger());
   concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_, *pacer_);
   auto collector = CollectorThread::Create(
       system_, options_.collector_niceness, [this] { RunConcurrentCycle(); },
-      [this] { pacer_->NoteRoom(); });
+      [this] { pacer_->NoteEnd(); });
   if (!collector.ok()) {
     LOG(WARNING) << "no concurrent cycles: " << collector.status();
     return;
@@ -151,6 +203,24 @@ void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
   totals_.retained_objects += counts.retained_objects;
 }
 
+// Where a nursery is in use, only minor cycles take what the pacer watches over. An allocator's
+// region and the next one are of the same space: that changes in pauses, which close it.
+absl::Status HeapCore::Refill(Mutator& mutator, size_t bytes) {
+  const bool young = generations_ != nullptr && generations_->nursery_in_use();
+  copyspace::CopySpace& space = young ? spaces_->nursery() : spaces_->copy();
+  if (generations_ != nullptr && !generations_->TakeRegion()) {
+    return absl::ResourceExhaustedError("a minor cycle is due");
+  }
+  if (!mutator.allocator_.Refill(space, copyspace::AcquirePurpose::kMutator, bytes)) {
+    const absl::Status status = space.last_failure();
+    return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
+  }
+  AddAllocated(mutator.allocator_.TakeAllocated());
+  // In a pause of its own a thread does not assist.
+  if (!young && !safepoints_.requested()) Pace(mutator);
+  return absl::OkStatus();
+}
+
 void HeapCore::Pace(Mutator& mutator) {
   if (collector_ == nullptr) return;
   const Pacer::Advice advice = pacer_->Advise(trace().scanned_in_place());
@@ -166,11 +236,14 @@ bool HeapCore::Assist(Mutator& self, Bytes most) {
 
 // Whether the request has an effect or a cycle is under way, there is a NoteRoom to come: that of a
 // cycle's end comes when the next can be requested.
-void HeapCore::Stall(Mutator& self, int64_t seen) {
+void HeapCore::Stall(Mutator& self, int64_t seen, Bytes limit, Bytes wanted) {
   const int64_t begin = platform::MonotonicNanos();
   const bool has_flipped = pacer_->cycle_runs();
+  const Bytes room = pacer_->room();
   collector_->Request();
-  for (bool noted = false; !noted;) {
+  if (limit_->RaiseRatherThanWait(wanted, limit)) return;
+  // Towards the end of a trace some of what was kept for evacuation may become room.
+  for (bool noted = false; !noted && pacer_->room() <= room;) {
     const absl::Duration wait =
         Assist(self, Pacer::kMostAssistance) ? absl::ZeroDuration() : kUntilNextAssist;
     // Blocked, also between two turns of assistance: pauses and handshakes are not kept waiting.
@@ -189,20 +262,27 @@ void HeapCore::Stall(Mutator& self, int64_t seen) {
   ++(has_flipped ? totals_.stalls_for_end : totals_.stalls_for_flip);
 }
 
-absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause) {
+absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause, HowToRun how) {
   const int64_t begin = platform::MonotonicNanos();
-  const absl::StatusOr<CycleResult> run = cycle_->Run(pause);
+  const absl::StatusOr<CycleResult> run = (*cycle_.*how)(pause);
   if (!run.ok()) return run.status();
   const int64_t end = platform::MonotonicNanos();
-  NoteCycle(*run);
+  AddEvacuationCounts(run->trace.evacuation);
+  NoteCycle(*run, spaces_->copy().allocated_bytes().count(), end - begin);
   absl::MutexLock lock(&stats_mu_);
   totals_.pause_ns.Record(end - pause.requested_at());
   totals_.collect_ns += end - begin;
   return absl::OkStatus();
 }
 
-void HeapCore::NoteCycle(const CycleResult& result) {
-  AddEvacuationCounts(result.trace.evacuation);
+void HeapCore::NoteCycle(const CycleResult& result, int64_t evacuated, int64_t nanos) {
+  const Bytes in_place = spaces_->pinned().object_bytes() + spaces_->large().object_bytes();
+  limit_->NoteCycle({.live_in_copies = Bytes(evacuated),
+                     .beside = in_place + cycle_->memory() + spaces_->debited_for_nursery(),
+                     .traced = Bytes(evacuated) + in_place,
+                     .nanos = nanos,
+                     .allocated = allocated_bytes(),
+                     .now = platform::MonotonicNanos()});
   // Relaxed: a count, see its declaration.
   cycles_.fetch_add(1, std::memory_order_relaxed);
   absl::MutexLock lock(&stats_mu_);
@@ -210,6 +290,58 @@ void HeapCore::NoteCycle(const CycleResult& result) {
   totals_.live_bytes = result.live_bytes;
   totals_.worklist_overflows += result.trace.overflows;
   totals_.collector_bytes = cycle_->memory().count();
+}
+
+void HeapCore::RunMinor(const Safepoints::Pause& pause) {
+  const bool beside_cycle = pacer_->cycle_runs();
+  const int64_t begin = platform::MonotonicNanos();
+  const MinorCounts counts = cycle_->RunMinor(pause, beside_cycle);
+  const int64_t end = platform::MonotonicNanos();
+  absl::MutexLock lock(&stats_mu_);
+  totals_.nursery_allowance = generations_->allowance().count();
+  ++totals_.minor_collections;
+  totals_.minor_pause_ns.Record(end - pause.requested_at());
+  totals_.pause_ns.Record(end - pause.requested_at());
+  totals_.collect_ns += end - begin;
+  totals_.minor_evacuated_bytes += counts.evacuated_bytes;
+  totals_.promoted_bytes += counts.promoted_bytes;
+  totals_.retained_objects += counts.retained_objects;
+}
+
+absl::Status HeapCore::CollectMinor(Mutator* self) {
+  if (generations_ == nullptr) {
+    return absl::FailedPreconditionError(
+        "Heap::Collect: a minor cycle needs a nursery; create the heap with "
+        "Options::collector = Collector::kGenerational");
+  }
+  const Safepoints::Pause pause(safepoints_, self);
+  RunMinor(pause);
+  return absl::OkStatus();
+}
+
+// As in CollectAndRetry, the attempt is made inside the pause. Whether a whole cycle is due, and
+// its assistance, come before that: they are none of the pause's work.
+absl::StatusOr<uintptr_t> HeapCore::TryWithMinorCycle(Mutator& self, Attempt attempt) {
+  constexpr int kTriesOutside = 8;
+  absl::StatusOr<uintptr_t> result = attempt();
+  for (int tries = 0; !result.ok() && tries < kTriesOutside; ++tries) {
+    Pace(self);
+    const int64_t begun = generations_->minor_cycles();
+    bool run_on = false;
+    {
+      const Safepoints::Pause pause(safepoints_, &self);
+      run_on = !pause.parked_others();
+      // Another thread may have collected while this one waited for its own pause.
+      if (run_on && generations_->minor_cycles() != begun) result = attempt();
+      if (!result.ok()) {
+        RunMinor(pause);
+        if (run_on) result = attempt();
+      }
+    }
+    if (result.ok() || run_on) return result;
+    result = attempt();
+  }
+  return result;
 }
 
 void HeapCore::NotePause(int64_t nanos) {
@@ -224,12 +356,15 @@ void HeapCore::NotePause(int64_t nanos) {
 void HeapCore::RunConcurrentCycle() {
   {
     absl::MutexLock turn(&turn_);
+    const int64_t begin = platform::MonotonicNanos();
     const int64_t evacuated_before = evacuated_bytes();
     const absl::StatusOr<CycleResult> run =
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
-      NoteCycle(*run);
-      pacer_->EndCycle(Bytes(evacuated_bytes() - evacuated_before), trace().scanned_in_place());
+      AddEvacuationCounts(run->trace.evacuation);
+      const int64_t evacuated = evacuated_bytes() - evacuated_before;
+      NoteCycle(*run, evacuated, platform::MonotonicNanos() - begin);
+      pacer_->EndCycle(Bytes(evacuated), trace().scanned_in_place());
     }
     absl::MutexLock lock(&stats_mu_);
     last_concurrent_status_ = run.status();
@@ -259,8 +394,9 @@ int64_t HeapCore::evacuated_bytes() const {
 
 void HeapCore::ReleaseGarbage() {
   absl::Status status = spaces_->ReleaseSwept();
-  // Only what the cycle has condemned: requests to shrink, and an overdraft that was used.
+  // What the cycle has condemned for an overdraft that was used, and what is not to be used again.
   status.Update(spaces_->copy().PageOutNow(Bytes(0)));
+  status.Update(limit_->ResizeAfterCycle());
   // Of use from the first cycle of a forked child on.
   if (background_ != nullptr) status.Update(background_->EnsureThread(system_));
   if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
@@ -276,7 +412,7 @@ absl::Status HeapCore::Collect(Mutator* self) {
     const Safepoints::Pause pause(safepoints_, self);
     // Two more than before this call: one of them began after it.
     const bool another_did = cycles_.load(std::memory_order_relaxed) > begun + 1;
-    if (!another_did) status = RunCycle(pause);
+    if (!another_did) status = RunCycle(pause, &Cycle::Run);
   }
   ReleaseGarbage();
   return status;
@@ -291,22 +427,27 @@ absl::Status HeapCore::Verify(Mutator* self) {
 // The attempt is made inside the pause, so that others cannot take what the cycle freed first; then
 // once more outside, when large objects' memory has been released. A thread that is attached to
 // several heaps may be parked at the pause's end, where fresh memory would be lost: it only tries
-// outside, some more times. With concurrent cycles all that is the last resort, after waiting for
-// such cycles to free enough.
-absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attempt) {
+// outside, some more times. With concurrent cycles all that comes last, after the cycle under way
+// and a whole one: the first does not free what died after its flip. A minor cycle follows, which
+// may promote now, and where evacuations have failed Cycle::Compact.
+absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Bytes wanted, Attempt try_again,
+                                                    Attempt attempt) {
   constexpr int kTriesOutside = 8;
-  // Two cycles: a flip and an end each; and what was under way before.
-  constexpr int kConcurrentTries = 6;
   absl::StatusOr<uintptr_t> result;
-  for (int tries = 0; EnsureCollector() && tries < kConcurrentTries; ++tries) {
-    const int64_t seen = pacer_->room_noted();
-    if (result = attempt(); result.ok()) return result;
-    Stall(self, seen);
+  if (EnsureCollector()) {
+    const int64_t enough = pacer_->ends_of_a_whole_cycle();
+    for (bool waited_enough = false; !waited_enough;) {
+      const int64_t seen = pacer_->room_noted();
+      const Bytes limit = spaces_->ledger().limit();
+      waited_enough = pacer_->cycles_ended() >= enough;
+      if (result = try_again(); result.ok()) return result;
+      if (!waited_enough) Stall(self, seen, limit, wanted);
+    }
   }
   const Turn turn(*this);
   if (collector_ != nullptr) {
     // Who had the turn before may have freed enough.
-    if (result = attempt(); result.ok()) return result;
+    if (result = try_again(); result.ok()) return result;
   }
   for (int tries = 0; tries < kTriesOutside; ++tries) {
     // Relaxed: a count, see its declaration.
@@ -318,8 +459,17 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
       // Another thread may have collected while this one waited for its own pause.
       if (run_on && cycles_.load(std::memory_order_relaxed) != begun) result = attempt();
       if (!result.ok()) {
-        if (absl::Status status = RunCycle(pause); !status.ok()) return status;
+        if (absl::Status status = RunCycle(pause, &Cycle::Run); !status.ok()) return status;
         if (run_on) result = attempt();
+        if (run_on && !result.ok() && generations_ != nullptr) {
+          // What found no room in the copy space may have some now.
+          RunMinor(pause);
+          result = attempt();
+        }
+        if (run_on && !result.ok() && cycle_->has_retained()) {
+          if (absl::Status status = RunCycle(pause, &Cycle::Compact); !status.ok()) return status;
+          result = attempt();
+        }
       }
     }
     ReleaseGarbage();
@@ -329,18 +479,40 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Attempt attem
   return result;
 }
 
-absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, Attempt attempt) {
-  absl::StatusOr<uintptr_t> result = attempt();
+// Before the handler is asked, a limit that only the policy has set gives way. What `attempt` has
+// made is never given up: its memory has no header yet.
+absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, bool moves,
+                                             Attempt attempt) {
+  const auto try_again = [&] {
+    return generations_ != nullptr && moves ? TryWithMinorCycle(self, attempt) : attempt();
+  };
+  absl::StatusOr<uintptr_t> result = try_again();
   if (result.ok()) return result;
+  // What moves needs room in both halves.
+  const Bytes size(static_cast<int64_t>(bytes));
+  const Bytes wanted = size.count() > options_.large_object_bytes ? size : 2 * size;
   for (int asked = 0;; ++asked) {
-    result = CollectAndRetry(self, attempt);
-    if (result.ok()) return result;
+    std::string why = kTooManyCycles;
+    if (!limit_->CollectsTooMuch(wanted)) {
+      result = CollectAndRetry(self, wanted, try_again, attempt);
+      for (Bytes limit = spaces_->ledger().limit();
+           !result.ok() && limit_->Raise(wanted, limit);) {
+        limit = spaces_->ledger().limit();
+        result = try_again();
+      }
+      if (result.ok()) {
+        // Relaxed: a count, see its declaration.
+        limit_->NoteDry(cycles_.load(std::memory_order_relaxed), allocated_bytes());
+        return result;
+      }
+      why = result.status().message();
+    }
     // Relaxed: a count, see its declaration.
     exhaustions_.fetch_add(1, std::memory_order_relaxed);
     if (asked == Options::kMostExhaustionCalls || !AskHandler(self, bytes, asked)) {
-      return Exhausted(bytes, result.status());
+      return Exhausted(bytes, why);
     }
-    result = attempt();
+    result = try_again();
     if (result.ok()) return result;
   }
 }
@@ -359,6 +531,8 @@ bool HeapCore::AskHandler(Mutator& self, size_t bytes, int times_asked) {
     case ExhaustionAction::kGrow: {
       // Room for the object in both halves, or an eighth, whichever is more.
       const int64_t more = std::max<int64_t>(2 * static_cast<int64_t>(bytes), now.max_bytes / 8);
+      // It is the memory limit that is in the way.
+      if (limit_->most() < Bytes(now.max_bytes)) return false;
       const int64_t grown =
           std::min(now.max_bytes + RoundUp(Bytes(more), copyspace::kBlockSize).count(),
                    options_.reserve_bytes);
@@ -370,33 +544,49 @@ bool HeapCore::AskHandler(Mutator& self, size_t bytes, int times_asked) {
   return false;
 }
 
-absl::Status HeapCore::Exhausted(size_t bytes, const absl::Status& why) const {
+absl::Status HeapCore::Exhausted(size_t bytes, absl::string_view why) const {
   const HeapStats now = stats();
+  std::string remedy =
+      absl::StrCat("raise Options::max_bytes (now ", now.max_bytes,
+                   "; Heap::SetMaxBytes while it runs, up to Options::reserve_bytes)");
+  if (!spaces_->copy().last_failure().ok()) {
+    remedy = "it was the system that refused memory, not Options::max_bytes";
+  } else if (limit_->most() < Bytes(now.max_bytes)) {
+    remedy = absl::StrCat("raise the memory limit of this process's control group (now ",
+                          system_.MemoryLimit(), ", of which the heap may use ",
+                          options_.memory_limit_share, "; Options::memory_limit_share)");
+  }
   return absl::ResourceExhaustedError(absl::StrCat(
       "an object of ", Bytes(static_cast<int64_t>(bytes)), " finds no room: ",
       Bytes(now.live_bytes), " were live after the last cycle, ", Bytes(now.heap_bytes), " of ",
-      Bytes(now.max_bytes), " are in use (a copying heap needs about twice what is live); ",
-      why.message(), "; raise Options::max_bytes (now ", now.max_bytes,
-      "; Heap::SetMaxBytes while it runs, up to Options::reserve_bytes)"));
+      Bytes(now.limit_bytes), " are in use (a copying heap needs about twice what is live); ", why,
+      "; ", remedy));
 }
 
 absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
-  // The overdraft was sized for Options::max_bytes: it must not be most of the heap.
-  const int64_t least = std::max<int64_t>(
-      1 << 20, std::min<int64_t>(8 * spaces_->overdraft().count(), options_.max_bytes));
+  const int64_t nursery = generations_ != nullptr ? options_.nursery_bytes : 0;
+  const int64_t least = std::max(HeapLimit::kLeast.count(), 2 * nursery);
   if (max_bytes < least || max_bytes > options_.reserve_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("SetMaxBytes: '", max_bytes, "' is not between ", least,
-                     " (what cycles need to move objects) and Options::reserve_bytes, which is ",
-                     options_.reserve_bytes));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "SetMaxBytes: '", max_bytes, "' is not between ", least,
+        " and Options::reserve_bytes, which is ", options_.reserve_bytes));
   }
-  copyspace::Ledger& ledger = spaces_->ledger();
-  ledger.SetLimit(Bytes(max_bytes));
-  // What an earlier call asked for is asked for again below, as far as it is still in excess.
-  spaces_->copy().Expand(spaces_->copy().bytes_to_page_out());
-  const Bytes excess = ledger.used() - ledger.limit();
-  return excess > Bytes(0) ? spaces_->copy().Shrink(RoundUp(excess, copyspace::kBlockSize))
-                           : absl::OkStatus();
+  return limit_->SetMaxBytes(Bytes(max_bytes));
+}
+
+absl::Status HeapCore::Trim() {
+  if (generations_ != nullptr) generations_->remembered().Trim();
+  absl::Status status = spaces_->ReleaseSwept();
+  status.Update(spaces_->copy().PageOutNow(spaces_->copy().range().size));
+  status.Update(spaces_->copy().DiscardReserve());
+  if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);  // a count
+  return status;
+}
+
+Bytes HeapCore::allocated_bytes() const {
+  // Relaxed: a count, see its declaration.
+  return Bytes(allocated_bytes_.load(std::memory_order_relaxed)) +
+         spaces_->pinned().allocated_bytes() + spaces_->large().allocated_bytes();
 }
 
 // Around a fork.
@@ -416,8 +606,9 @@ void HeapCore::AtFork(platform::ForkStep step) {
   if (collector_ != nullptr) collector_->AtFork(step);
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
+  if (generations_ != nullptr) generations_->AtFork(step);
+  limit_->AtFork(step);
   platform::LockAcrossFork(stats_mu_, step);
-  pool_->AtFork(step);
   spaces_->AtFork(step);
 }
 
@@ -434,21 +625,20 @@ HeapStats HeapCore::stats() const {
     stats = totals_;
   }
   stats.time_to_safepoint_ns = safepoints_.time_to_safepoint();
-  stats.max_bytes = spaces_->ledger().limit().count();
+  stats.max_bytes = max_bytes();
+  stats.limit_raises = limit_->raises();
+  stats.limit_bytes = spaces_->ledger().limit().count();
   stats.heap_bytes = spaces_->ledger().used().count();
   stats.peak_heap_bytes = spaces_->ledger().peak().count();
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
-  // Relaxed: a count, see its declaration.
-  stats.allocated_bytes = allocated_bytes_.load(std::memory_order_relaxed) +
-                          spaces_->pinned().allocated_bytes().count() +
-                          spaces_->large().allocated_bytes().count();
+  stats.allocated_bytes = allocated_bytes().count();
   // Relaxed: a count, see its declaration.
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
   stats.mutators = safepoints_.mutator_count();
   stats.persistents = roots_->slots_in_use();
-  stats.workers = 1 + pool_->helpers_started();
+  stats.workers = std::min(options_.workers, 1 + pool_->helpers_started());
   stats.worker_start_failures = pool_->start_failures();
   return stats;
 }

@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "background/background_thread.h"
 #include "background/worker_pool.h"
@@ -19,7 +20,9 @@
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
 #include "heap/evacuator.h"
+#include "heap/generations.h"
 #include "heap/heap.h"
+#include "heap/heap_limit.h"
 #include "heap/mutator_forwarder.h"
 #include "heap/options.h"
 #include "heap/pacer.h"
@@ -47,6 +50,10 @@ class HeapCore {
   // The Heap itself has gone: Persistents read as null.
   void ClearRoots() { roots_->Clear(); }
 
+  // Null without generations.
+  RememberedSet* remembered() {
+    return generations_ != nullptr ? &generations_->remembered() : nullptr;
+  }
   // For a new mutator of a heap whose cycles are concurrent; else null.
   std::unique_ptr<MutatorForwarder> NewForwarder();
   // What mutators have evacuated, by way of their forwarders.
@@ -56,15 +63,20 @@ class HeapCore {
     // Relaxed: a count that publishes nothing.
     allocated_bytes_.fetch_add(bytes.count(), std::memory_order_relaxed);
   }
-  // `mutator` has taken a fresh region, or is about to allocate in place: the next cycle may be due,
-  // or the one that runs late.
+  // A fresh region for the mutator's allocator, with room for `bytes`.
+  absl::Status Refill(Mutator& mutator, size_t bytes);
+  // `mutator` has taken a fresh region, or is about to allocate in place: the next cycle may be
+  // due, or the one that runs late.
   void Pace(Mutator& mutator);
 
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
+  absl::Status CollectMinor(Mutator* self);
   absl::Status Verify(Mutator* self);
   absl::Status SetMaxBytes(int64_t max_bytes);
+  absl::Status Trim();
   HeapStats stats() const;
+  int64_t max_bytes() const { return limit_->max_bytes().count(); }
 
   // Around a fork, by ForkRegistry, for a thread that runs in no heap: see docs/design/fork.md. No
   // concurrent cycle runs between the first two.
@@ -76,9 +88,10 @@ class HeapCore {
   void AbandonMutatorsInChild();
 
   // What `attempt` returns, called again after a cycle and after asking the exhaustion handler for
-  // as long as it fails; `attempt` may be called inside a pause. `bytes` is for messages.
+  // as long as it fails; `attempt` may be called inside a pause. `bytes` is for messages; `moves`:
+  // where objects move, so that a minor cycle may help.
   using Attempt = absl::FunctionRef<absl::StatusOr<uintptr_t>()>;
-  absl::StatusOr<uintptr_t> Allocate(Mutator& self, size_t bytes, Attempt attempt);
+  absl::StatusOr<uintptr_t> Allocate(Mutator& self, size_t bytes, bool moves, Attempt attempt);
 
  private:
   explicit HeapCore(Options options);
@@ -90,8 +103,9 @@ class HeapCore {
   absl::Status Start();
   void StartBackground();
   void StartCollector();
-  // One cycle, in `pause`; errors as of Cycle::Run.
-  absl::Status RunCycle(const Safepoints::Pause& pause);
+  // One cycle, or what else is run like one, in `pause`; errors as of Cycle::Run.
+  using HowToRun = absl::StatusOr<CycleResult> (Cycle::*)(const Safepoints::Pause&);
+  absl::Status RunCycle(const Safepoints::Pause& pause, HowToRun how);
   // By the collector thread.
   void RunConcurrentCycle();
   // A cycle of the collector thread's that began after this call. The thread runs in no heap
@@ -101,26 +115,36 @@ class HeapCore {
   void NotePause(int64_t nanos);
   // Evacuates for a bounded time; false if there was nothing to be had.
   bool Assist(Mutator& self, platform::Bytes most);
-  // Assists, and while there is nothing to be had waits, until a flip or the end of a cycle after
-  // the `seen`th. A safepoint.
-  void Stall(Mutator& self, int64_t seen);
-  void NoteCycle(const CycleResult& result);
+  // Raises a limit above `limit`, if only a policy has set it. Else assists, and while there is
+  // nothing to be had waits, until a flip or the end of a cycle after the `seen`th: a safepoint.
+  void Stall(Mutator& self, int64_t seen, platform::Bytes limit, platform::Bytes wanted);
+  // `evacuated` and `nanos`: by the cycle, and how long it took.
+  void NoteCycle(const CycleResult& result, int64_t evacuated, int64_t nanos);
   int64_t evacuated_bytes() const;  // in all
   // Whether a collector thread runs the cycles. In a forked child it may have to be started.
   bool EnsureCollector();
+  platform::Bytes allocated_bytes() const;
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
-  absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, Attempt attempt);
+  // `wanted`: of the heap's limit. `try_again` makes an attempt outside of pauses, `attempt`
+  // inside.
+  absl::StatusOr<uintptr_t> CollectAndRetry(Mutator& self, platform::Bytes wanted,
+                                            Attempt try_again, Attempt attempt);
+  // `attempt`, and if that fails once more after a minor cycle.
+  absl::StatusOr<uintptr_t> TryWithMinorCycle(Mutator& self, Attempt attempt);
+  void RunMinor(const Safepoints::Pause& pause);
   // True if `attempt` is to be made once more.
   bool AskHandler(Mutator& self, size_t bytes, int times_asked);
-  absl::Status Exhausted(size_t bytes, const absl::Status& why) const;
+  absl::Status Exhausted(size_t bytes, absl::string_view why) const;
 
   const Options options_;
   platform::System& system_;
   Safepoints safepoints_;
   RootTable* const roots_;  // owns itself: see RootTable::Disown
   std::unique_ptr<Spaces> spaces_;
-  std::unique_ptr<background::WorkerPool> pool_;
+  std::unique_ptr<Generations> generations_;  // null unless the collector is generational
+  std::unique_ptr<HeapLimit> limit_;
+  std::shared_ptr<background::WorkerPool> pool_;  // shared with other heaps
   std::unique_ptr<Cycle> cycle_;
   std::unique_ptr<Pacer> pacer_;
   std::unique_ptr<ConcurrentCycle> concurrent_cycle_;

@@ -119,5 +119,35 @@ TEST_F(HeapDeathTest, MutatorDestroyedByAnotherThread) {
       "must be destroyed by the thread that made it");
 }
 
+TEST_F(HeapDeathTest, LocalThatIsAssignedAfterItsMutator) {
+  auto mutator = std::make_unique<Mutator>(*heap_);
+  Local<Node> local(*mutator, mutator->New<Node>());
+  mutator = nullptr;
+  EXPECT_EQ(local, nullptr);
+  EXPECT_DEATH(local = mutator_.New<Node>(), "an ebb::Local is assigned whose Mutator has gone");
+}
+
+TEST_F(HeapDeathTest, MutatorThatGoesBeforeItsScopes) {
+  EXPECT_DEATH(
+      {
+        auto mutator = std::make_unique<Mutator>(*heap_);
+        const Blocking blocking(*mutator);
+        mutator = nullptr;
+      },
+      "an ebb::Blocking scope must end before its Mutator does");
+  EXPECT_DEATH(
+      {
+        auto mutator = std::make_unique<Mutator>(*heap_);
+        const NoSafepoint scope(*mutator);
+        mutator = nullptr;
+      },
+      "an ebb::NoSafepoint scope must end before its Mutator does");
+}
+
+TEST_F(HeapDeathTest, IndexPastTheEnd) {
+  Local<Array<int64_t>> array(mutator_, mutator_.NewArray<int64_t>(3));
+  EXPECT_DEATH((*array)[3] = 1, "index past the end of .*Array");
+}
+
 }  // namespace
 }  // namespace ebb

@@ -4,10 +4,13 @@
 #define EBB_HEAP_HEAP_FOR_TEST_H_
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
 #include "absl/log/check.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "heap/ebb.h"
 
 namespace ebb {
@@ -16,6 +19,15 @@ struct Node {
   Field<Node> left, right;
   int64_t value = 0;
 };
+
+// Of an all_collectors_test (heap/stress_modes.bzl).
+inline Collector CollectorUnderTest() {
+  const char* name = std::getenv("EBB_TEST_COLLECTOR");
+  const absl::StatusOr<Options> options =
+      Options::Parse(absl::StrCat("collector=", name == nullptr ? "concurrent" : name));
+  CHECK_OK(options.status());
+  return options->collector;
+}
 
 inline std::unique_ptr<Heap> NewHeap(const Options& options) {
   auto heap = Heap::Create(options);
@@ -37,7 +49,12 @@ inline bool LiveBytesAreExact(const Heap& heap) {
 
 // Whether the collector thread runs the cycles; a thread that asks for one is blocked meanwhile.
 inline bool IsConcurrent(const Heap& heap) {
-  return heap.options().collector == Collector::kConcurrent;
+  return IsConcurrent(heap.options().collector);
+}
+
+// Garbage is then mostly collected by minor cycles, and part of the memory is the nursery's.
+inline bool HasGenerations(const Heap& heap) {
+  return heap.options().collector == Collector::kGenerational;
 }
 
 // A complete tree of 2^(depth + 1) - 1 nodes, each with the value 1.

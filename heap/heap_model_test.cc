@@ -99,6 +99,7 @@ class Program {
   static Options ToOptions(const Case& parameters) {
     Options options;
     options.max_bytes = parameters.max_bytes;
+    options.collector = CollectorUnderTest();
     options.workers = parameters.workers;
     options.stress.worklist_capacity = parameters.worklist_capacity;
     options.stress.fail_evacuation = parameters.fail_evacuation;

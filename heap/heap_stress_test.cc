@@ -70,6 +70,7 @@ class Player {
 class Arena {
  public:
   explicit Arena(Options options) {
+    options.collector = CollectorUnderTest();
     if (options.max_bytes == 0) options.max_bytes = 6 << 20;
     options.read_environment = false;
     heap_ = NewHeap(options);
@@ -287,6 +288,7 @@ TEST(HeapStressTest, ManyHeaps) {
     threads.Add([i] {
       {
         Options options{.max_bytes = 2 << 20, .workers = 2, .page_out_tick = absl::Milliseconds(1)};
+        options.collector = CollectorUnderTest();
         options.read_environment = false;
         auto heap = NewHeap(options);
         auto other = NewHeap(options);

@@ -178,6 +178,11 @@ void LargeSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
   }
 }
 
+void LargeSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
+  absl::MutexLock lock(&mu_);
+  for (const auto& [begin, size] : objects_) visit(ObjectAt(begin));
+}
+
 bool LargeSpace::IsObject(Reference object) const {
   absl::MutexLock lock(&mu_);
   return objects_.contains(object - sizeof(LargeHeader));

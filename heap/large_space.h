@@ -61,6 +61,9 @@ class LargeSpace {
   // stopped. `visit` may mark more.
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Visits the reference of each object that no sweep has freed. Under the lock.
+  void ForEachObject(absl::FunctionRef<void(copyspace::Reference)> visit) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `object` is the reference of a live object here.
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the objects (headers included) that the last sweep left, and were allocated since.

@@ -2,10 +2,10 @@
 
 namespace ebb::internal {
 
-constinit thread_local LoadBarrier* armed_load_barrier = nullptr;
+constinit thread_local LoadFilter load_filter = kAllPass;
 
-uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) {
-  return armed_load_barrier->ForwardLoaded(slot, bits);
+EBB_PRESERVE_MOST uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) {
+  return load_filter.barrier->Forward(slot, bits);
 }
 
 }  // namespace ebb::internal

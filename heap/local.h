@@ -47,6 +47,12 @@ class LocalBase {
   LocalBase(const LocalBase&) = delete;
   LocalBase& operator=(const LocalBase&) = delete;
 
+  // Without one it would hold what no collector knows of. Checked in debug builds, as a Stamp is.
+#if EBB_DEBUG_REFS
+  void CheckHasMutator() const;
+#else
+  void CheckHasMutator() const {}
+#endif
   LocalBase** head() const { return head_; }
   const Mutator* mutator() const { return mutator_; }
   Stamp stamp() const { return head_ == nullptr ? Stamp() : Stamp::Of(*mutator_); }
@@ -61,7 +67,8 @@ class LocalBase {
 }  // namespace internal
 
 // Keeps its object alive and follows it when it moves. Made and destroyed in O(1) in the order of
-// C++ scopes. For the mutator's own thread only; a Local that outlives its mutator becomes null.
+// C++ scopes. For the mutator's own thread only; a Local that outlives its mutator becomes null,
+// and must not be assigned any more (checked in debug builds).
 template <typename T>
 class Local : public internal::LocalBase {
  public:
@@ -77,10 +84,12 @@ class Local : public internal::LocalBase {
   Local(const Local& other) : LocalBase(other.mutator(), other.head(), other.bits()) {}
 
   Local& operator=(Ref<T> value) {
+    CheckHasMutator();
     bits() = value.bits();
     return *this;
   }
   Local& operator=(const Local& other) {
+    CheckHasMutator();
     bits() = other.bits();
     return *this;
   }

@@ -15,6 +15,8 @@
 #include "heap/heap_core.h"
 #include "heap/load_barrier.h"
 #include "heap/mutator_forwarder.h"
+#include "heap/region_walk.h"
+#include "heap/store_barrier.h"
 
 namespace ebb {
 
@@ -35,24 +37,69 @@ std::string ThreadName() {
 
 namespace internal {
 
-// Stateless: one serves all threads.
-class ThreadLoadBarrier final : public LoadBarrier {
+// The barriers of the calling thread. Stateless: one serves all threads.
+class ThreadBarriers final : public LoadBarrier {
  public:
-  uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
+  uintptr_t Forward(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
     for (const Mutator* m = this_threads_mutators; bits != 0 && m != nullptr;
          m = m->next_on_thread_) {
-      if (m->runs() && m->barrier_armed_ && m->heap_->spaces().Contains(bits)) {
+      if (IsArmed(*m) && m->heap_->spaces().Contains(bits)) {
         return m->forwarder_->ForwardLoaded(slot, bits);
       }
     }
     return bits;
   }
+
+  static void LogEdge(uintptr_t edge) {
+    for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+      Spaces& spaces = m->heap_->spaces();
+      if (!m->runs() || !spaces.Contains(edge)) continue;
+      // Not every edge that comes here leads to a young object. If another thread has stored
+      // something else by now, that one logs it. Relaxed: only where it leads is looked at.
+      const uintptr_t value = Slot(edge).load(std::memory_order_relaxed);
+      if (spaces.InNursery(value) && !spaces.InNursery(edge) && spaces.Remember(edge)) {
+        m->edges_.Add(edge);
+      }
+      return;
+    }
+  }
+
+  // What is to pass of the calling thread's stores.
+  static StoreFilter FilterForStores() {
+    StoreFilter filter = kAllStoresPass;
+    bool any = false;
+    for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+      if (!m->runs() || !m->heap_->spaces().has_generations()) continue;
+      // Two nurseries are in different places.
+      if (std::exchange(any, true)) return NoStorePasses(&LogEdge);
+      filter = m->heap_->spaces().FilterForStores(&LogEdge);
+    }
+    return filter;
+  }
+
+  // What is to pass of its loads.
+  LoadFilter FilterForLoads() {
+    LoadFilter filter = kAllPass;
+    for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+      if (!IsArmed(*m)) continue;
+      // Two heaps have their objects in different places.
+      if (filter.barrier != nullptr) return NonePasses(*this);
+      filter = m->heap_->spaces().FilterFor(*this);
+    }
+    return filter;
+  }
+
+ private:
+  static bool IsArmed(const Mutator& mutator) { return mutator.runs() && mutator.barrier_armed_; }
 };
 
 }  // namespace internal
 
 Mutator::Mutator(Heap& heap)
-    : heap_(heap.core()), forwarder_(heap_->NewForwarder()), thread_name_(ThreadName()) {
+    : heap_(heap.core()),
+      forwarder_(heap_->NewForwarder()),
+      edges_(heap_->remembered()),
+      thread_name_(ThreadName()) {
   if (absl::Status status = CheckThreadMayStop("making a Mutator"); !status.ok()) {
     Throw(std::move(status));
   }
@@ -80,6 +127,15 @@ Mutator::~Mutator() {
   while (found != nullptr && found != this) found = found->next_on_thread_;
   CHECK(found == this) << "an ebb::Mutator must be destroyed by the thread that made it: "
                        << thread_name_;
+  // Before newer ones of the same thread and heap, perhaps; not before its own scopes.
+  int by_newer = 0;
+  for (const Mutator* m = this_threads_mutators; m != this; m = m->next_on_thread_) {
+    by_newer += m->suspended_ == this ? 1 : 0;
+  }
+  CHECK_EQ(suspensions_, by_newer) << "an ebb::Blocking scope must end before its Mutator does: "
+                                   << thread_name_;
+  CHECK_EQ(no_safepoint_scopes_, 0)
+      << "an ebb::NoSafepoint scope must end before its Mutator does: " << thread_name_;
   if (suspensions_ > 0) {
     suspensions_ = 1;
     Resume();
@@ -96,7 +152,7 @@ Mutator::~Mutator() {
     link = &(*link)->next_on_thread_;
   }
   *link = next_on_thread_;
-  UpdateLoadBarrier();
+  UpdateBarriers();
   if (suspended_ != nullptr) suspended_->Resume();
 }
 
@@ -132,15 +188,15 @@ Mutator* Mutator::Current(const Heap& heap) {
 }
 
 void Mutator::Suspend() {
-  if (absl::Status status = CheckThreadMayStop("a Blocking scope"); !status.ok()) {
-    Throw(std::move(status));
-  }
+  absl::Status status = CheckThread("a Blocking scope");
+  if (status.ok()) status = CheckThreadMayStop("a Blocking scope");
+  if (!status.ok()) Throw(std::move(status));
   ++epoch_;
   if (suspensions_++ > 0) return;
   allocator_.ForceSlow();
   HandOverGreys();
   heap_->safepoints().Block(*this);
-  UpdateLoadBarrier();
+  UpdateBarriers();
 }
 
 void Mutator::Resume() {
@@ -155,7 +211,12 @@ void Mutator::Resume() {
 bool Mutator::ParkThread(const Mutator* except) {
   bool any = false;
   for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    if (m == except || m->parked_ || m->suspensions_ > 0) continue;
+    if (m->parked_ || m->suspensions_ > 0) continue;
+    if (m == except) {
+      // A handshake may be acknowledged for it while it holds a pause.
+      m->HandOverGreys();
+      continue;
+    }
     ++m->epoch_;
     m->allocator_.ForceSlow();
     m->HandOverGreys();
@@ -182,7 +243,7 @@ void Mutator::UnparkThread() {
     }
     m = m->next_on_thread_;
   }
-  UpdateLoadBarrier();
+  UpdateBarriers();
 }
 
 // Before the thread touches the heap again (inv.tospace). What it forwards is its own: no edge.
@@ -193,13 +254,10 @@ void Mutator::ForwardOwedRoots() {
   }
 }
 
-void Mutator::UpdateLoadBarrier() {
-  static constinit internal::ThreadLoadBarrier barrier;
-  bool armed = false;
-  for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    armed |= m->runs() && m->barrier_armed_;
-  }
-  internal::armed_load_barrier = armed ? &barrier : nullptr;
+void Mutator::UpdateBarriers() {
+  static constinit internal::ThreadBarriers barriers;
+  internal::load_filter = barriers.FilterForLoads();
+  internal::store_filter = internal::ThreadBarriers::FilterForStores();
 }
 
 void Mutator::HandOverGreys() {
@@ -222,7 +280,15 @@ void Mutator::RearmFastPath() {
   if (safepoints.requested() || safepoints.handshake_due(*this)) allocator_.ForceSlow();
 }
 
+absl::Status Mutator::CheckThread(const char* what) const {
+  if (IsThisThreads(*this)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, " by ", ThreadName(), " with the Mutator of ", thread_name_,
+                   ": each thread makes an ebb::Mutator of its own"));
+}
+
 absl::Status Mutator::CheckMayStop(const char* what) const {
+  if (absl::Status status = CheckThread(what); !status.ok()) return status;
   if (suspensions_ > 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(what, " by ", thread_name_,
@@ -259,7 +325,7 @@ absl::Status Mutator::PassSafepoint(const char* what) {
     if (heap_->safepoints().handshake_due(*this)) {
       HandOverGreys();
       heap_->safepoints().Acknowledge(*this);
-      UpdateLoadBarrier();
+      UpdateBarriers();
     }
     if (heap_->safepoints().requested()) {
       ParkThread(/*except=*/nullptr);
@@ -275,15 +341,25 @@ void Mutator::SafepointSlow() {
 }
 
 void Mutator::CloseAllocator() {
-  allocator_.Close(heap_->spaces().copy());
-  heap_->AddAllocated(allocator_.TakeAllocated());
+  CloseForMinorCycle();
   if (forwarder_ != nullptr) heap_->AddEvacuationCounts(forwarder_->Finish());
+}
+
+void Mutator::CloseForMinorCycle() {
+  if (const copyspace::Block* block = allocator_.block(); block != nullptr) {
+    allocator_.Close(heap_->spaces().SpaceOf(*block));
+  }
+  heap_->AddAllocated(allocator_.TakeAllocated());
+  edges_.HandOver();
 }
 
 void Mutator::ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>&)> visit) {
   for (internal::LocalBase* local = locals_; local != nullptr; local = local->previous()) {
-    // A Local's word is an ordinary one, its thread's alone unless that is stopped or blocked.
-    if (local->bits() != 0) visit(reinterpret_cast<std::atomic<uintptr_t>&>(local->bits()));
+    // A Local's word is an ordinary one, its thread's alone unless that is stopped or blocked. Then
+    // a minor cycle may visit it while the collector thread forwards it.
+    auto& slot = reinterpret_cast<std::atomic<uintptr_t>&>(local->bits());
+    // Relaxed: whether it is null does not change meanwhile.
+    if (slot.load(std::memory_order_relaxed) != 0) visit(slot);
   }
 }
 
@@ -302,11 +378,13 @@ void Mutator::StressCollect() {
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   const auto range = static_cast<uint64_t>(2 * stress.collect_every - 1);
   stress_countdown_ = static_cast<int64_t>((z ^ (z >> 31)) % range) + 1;
-  (void)heap_->Collect(this);  // one that the system does not let begin is made up for later
+  // One that the system does not let begin is made up for later.
+  const bool minor = heap_->spaces().has_generations() && z % 4 != 0;
+  (void)(minor ? heap_->CollectMinor(this) : heap_->Collect(this));
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateWith(
-    size_t object_bytes, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt) {
+    size_t object_bytes, bool moves, absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt) {
   if (absl::Status status = PassSafepoint("allocation"); !status.ok()) return status;
   StressCollect();
   // Also when the exhaustion handler throws: a request for a pause may have been swallowed by then.
@@ -314,7 +392,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocateWith(
     Mutator& mutator;
     ~Rearm() { mutator.RearmFastPath(); }
   } rearm{*this};
-  return heap_->Allocate(*this, object_bytes, attempt);
+  return heap_->Allocate(*this, object_bytes, moves, attempt);
 }
 
 // A request for a pause that comes between restoring the limit and allocating forces the slow path
@@ -336,17 +414,11 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
     return AllocateLarge(object_bytes);
   }
   const bool align16 = type.align16;
-  return AllocateWith(object_bytes, [&]() -> absl::StatusOr<uintptr_t> {
-    copyspace::CopySpace& space = heap_->spaces().copy();
+  return AllocateWith(object_bytes, /*moves=*/true, [&]() -> absl::StatusOr<uintptr_t> {
     uintptr_t header = AllocateFromOpenRegion(object_bytes, align16);
     if (header == 0) {
       const size_t wanted = object_bytes + internal::AlignmentPadding(align16);
-      if (!allocator_.Refill(space, copyspace::AcquirePurpose::kMutator, wanted)) {
-        absl::Status status = space.last_failure();
-        return status.ok() ? absl::ResourceExhaustedError("no block is free") : status;
-      }
-      heap_->AddAllocated(allocator_.TakeAllocated());
-      heap_->Pace(*this);
+      if (absl::Status status = heap_->Refill(*this, wanted); !status.ok()) return status;
       header = AllocateFromOpenRegion(object_bytes, align16);
     }
     if (zeroed != nullptr) *zeroed = allocator_.known_zero();
@@ -355,14 +427,14 @@ absl::StatusOr<uintptr_t> Mutator::AllocateSlow(const TypeInfo& type, size_t obj
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocateLarge(size_t object_bytes) {
-  return AllocateWith(object_bytes,
+  return AllocateWith(object_bytes, /*moves=*/false,
                       [&] { return AllocateInPlace(heap_->spaces().large(), object_bytes); });
 }
 
 absl::StatusOr<uintptr_t> Mutator::AllocatePinned(const TypeInfo& type) {
   const size_t object_bytes = type.object_bytes;
   if (object_bytes > internal::PinnedSpace::kMostObjectBytes) return AllocateLarge(object_bytes);
-  return AllocateWith(object_bytes,
+  return AllocateWith(object_bytes, /*moves=*/false,
                       [&] { return AllocateInPlace(heap_->spaces().pinned(), object_bytes); });
 }
 
@@ -379,6 +451,16 @@ absl::StatusOr<uintptr_t> Mutator::AllocateInPlace(Space& space, size_t object_b
   return space.Allocate(object_bytes, spaces.keep_free());
 }
 
+void Mutator::LogIfOld(uintptr_t payload) {
+  const internal::Spaces& spaces = heap_->spaces();
+  if (!spaces.has_generations() || spaces.InNursery(payload)) return;
+  internal::ForEachReferenceOf(internal::TypeOf(payload), payload, [&](uintptr_t edge) {
+    const std::atomic<uintptr_t>& slot = internal::Slot(edge);
+    // Relaxed: this thread has stored it.
+    internal::AfterStore(slot, slot.load(std::memory_order_relaxed));
+  });
+}
+
 absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t length) {
   // Far more than any address space, and far from overflow below.
   constexpr size_t kMostBytes = size_t{1} << 46;
@@ -386,7 +468,10 @@ absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t le
     return absl::ResourceExhaustedError(absl::StrCat("an array of ", length, " elements of ",
                                                      type.element_bytes,
                                                      " bytes is more than any heap "
-                                                     "can hold"));
+                                                     "can hold",
+                                                     static_cast<int64_t>(length) < 0
+                                                         ? "; was the length negative?"
+                                                         : ""));
   }
   const size_t bytes = ArrayBytes(type, length);
   bool zeroed = false;
@@ -437,6 +522,11 @@ Stamp Stamp::At(uintptr_t place) {
                                   << " touches its heap in a Blocking scope, in which it counts as "
                                      "stopped: leave the scope first";
   return Of(*found);
+}
+
+void LocalBase::CheckHasMutator() const {
+  CHECK(head_ != nullptr) << "an ebb::Local is assigned whose Mutator has gone: it is null for "
+                             "good; make another one on the Mutator that is there";
 }
 
 void Stamp::Check() const {

@@ -24,6 +24,7 @@
 #include "heap/field.h"
 #include "heap/local.h"
 #include "heap/ref.h"
+#include "heap/remembered_set.h"
 #include "heap/type_info.h"
 
 namespace ebb {
@@ -35,8 +36,9 @@ namespace internal {
 class Cycle;
 class ForkRegistry;
 class HeapCore;
+class MinorCycle;
 class MutatorForwarder;
-class ThreadLoadBarrier;
+class ThreadBarriers;
 }  // namespace internal
 
 // What New throws when the heap is exhausted; what() is the message of the Status that TryNew
@@ -110,10 +112,11 @@ class Mutator {
   Mutator& operator=(const Mutator&) = delete;
 
   // A new T, made as T{args...}; each allocation is a safepoint. Arguments that are Refs or Fields
-  // are rooted meanwhile. T's constructor must not allocate from any heap, nor pass any other
-  // safepoint (checked in debug builds). Throws HeapExhausted when there is no memory even after a
-  // cycle and after Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint scope or when
-  // suspended.
+  // are rooted meanwhile. One argument at most may itself be an allocation: the Ref that one made
+  // is stale when another has been made. T's constructor must not allocate from any heap, nor pass
+  // any other safepoint (checked in debug builds). Throws HeapExhausted when there is no memory
+  // even after a cycle and after Options::on_exhaustion, MisuseError in a Blocking or NoSafepoint
+  // scope or when suspended.
   template <typename T, typename... Args>
   Ref<T> New(Args&&... args) {
     constexpr size_t kBytes = kTypeInfo<T>.object_bytes;
@@ -200,8 +203,9 @@ class Mutator {
   friend class internal::Cycle;
   friend class internal::ForkRegistry;
   friend class internal::HeapCore;
+  friend class internal::MinorCycle;
   friend class internal::Stamp;
-  friend class internal::ThreadLoadBarrier;
+  friend class internal::ThreadBarriers;
 
   // While it lives, a safepoint of this thread is refused.
   class RefusedSafepoints {
@@ -253,7 +257,9 @@ class Mutator {
   absl::StatusOr<Ref<T>> NewRooted(AllocateFixed allocate, RootedArgs&&... args) {
     absl::StatusOr<uintptr_t> header = (this->*allocate)(kTypeInfo<T>);
     if (!header.ok()) return std::move(header).status();
-    return Construct<T>(*header, args.get()...);
+    const Ref<T> object = Construct<T>(*header, args.get()...);
+    if constexpr (kTypeInfo<T>.has_references()) LogIfOld(object.bits());
+    return object;
   }
   template <typename R>
   static R ValueOrThrow(absl::StatusOr<R> value) {
@@ -277,8 +283,11 @@ class Mutator {
   absl::StatusOr<uintptr_t> AllocatePinned(const TypeInfo& type);
   template <typename Space>
   absl::StatusOr<uintptr_t> AllocateInPlace(Space& space, size_t object_bytes);
+  // The object has just been made, with what its arguments were: no barrier has seen its Fields.
+  void LogIfOld(uintptr_t payload);
   // A safepoint, then `attempt` for as long as the heap and the exhaustion handler let it try.
-  absl::StatusOr<uintptr_t> AllocateWith(size_t object_bytes,
+  // `moves`: it is to lie where objects move.
+  absl::StatusOr<uintptr_t> AllocateWith(size_t object_bytes, bool moves,
                                          absl::FunctionRef<absl::StatusOr<uintptr_t>()> attempt);
   // Zero bytes are the value of a number, a pointer or a Field; other elements are made one by one.
   template <typename E>
@@ -306,7 +315,10 @@ class Mutator {
   // What every safepoint begins with: refused where it may not happen, else stops for a pause that
   // is wanted. `what` is for messages.
   absl::Status PassSafepoint(const char* what);
-  // FailedPrecondition where a safepoint may not happen: this mutator is suspended, or as below.
+  // FailedPrecondition on a thread that this mutator is not of.
+  absl::Status CheckThread(const char* what) const;
+  // FailedPrecondition where a safepoint may not happen: this mutator is suspended or another
+  // thread's, or as below.
   absl::Status CheckMayStop(const char* what) const;
   // FailedPrecondition if any mutator of the calling thread, of whichever heap, is in a NoSafepoint
   // scope.
@@ -336,17 +348,19 @@ class Mutator {
   bool runs() const { return suspensions_ == 0 && !parked_; }
   // These follow every change to running.
   void ForwardOwedRoots();
-  static void UpdateLoadBarrier();
+  static void UpdateBarriers();
   // By its thread, or under the lock of Safepoints for a blocked one: whether it has found anything
   // grey since the last handshake. Once its barrier is disarmed, gives up what only a cycle
   // needs.
   bool AcknowledgeHandshake();
-  // Before its thread acknowledges, or blocks.
+  // Before its thread acknowledges, or blocks, or stops all others.
   void HandOverGreys();
 
   // For the collector, while this thread is stopped (ForEachLocal: or blocked); and its own as it
   // detaches.
   void CloseAllocator();
+  // As CloseAllocator, but leaves what a cycle beside a minor one works with.
+  void CloseForMinorCycle();
   void ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit);
 
   copyspace::BumpAllocator allocator_;  // at offset 0, for short instructions
@@ -367,6 +381,7 @@ class Mutator {
   uint64_t stress_random_ = 0;
   std::shared_ptr<internal::HeapCore> heap_;
   std::unique_ptr<internal::MutatorForwarder> forwarder_;  // null unless cycles are concurrent
+  internal::EdgeBuffer edges_;
   Mutator* next_on_thread_ = nullptr;
   Mutator* suspended_ = nullptr;  // of the same thread and heap
   std::string thread_name_;

@@ -15,6 +15,7 @@ Reference MutatorForwarder::Forward(Reference reference) {
           NoteGrey(object, type, original);
         });
   }
+  if (spaces_.InNursery(reference)) return reference;
   if (spaces_.TryMarkInPlace(reference)) {
     const uintptr_t bits = copyspace::ForwardingWord::Of(reference).TypeBits();
     NoteGrey(reference, *reinterpret_cast<const TypeInfo*>(bits), /*original=*/0);

@@ -27,7 +27,7 @@ class MutatorForwarder {
 
   // The to-space reference of the object, which is evacuated or marked if it has not been.
   copyspace::Reference Forward(copyspace::Reference reference);
-  // As LoadBarrier::ForwardLoaded, for a reference into this heap.
+  // As LoadBarrier::Forward, for a reference into this heap.
   uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits);
 
   // Leaves what is grey to the workers.

@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,9 @@ namespace {
 
 constexpr int64_t kLeastHeap = int64_t{1} << 20;
 constexpr int64_t kMostHeap = int64_t{1} << 40;
+// It lies in one slab of address space.
+constexpr int64_t kLeastNursery = int64_t{384} << 10;
+constexpr int64_t kMostNursery = int64_t{63} << 20;
 constexpr int64_t kMostInt = std::numeric_limits<int64_t>::max();
 
 // "12", "64k", "1g"; false if it is nothing of the kind or does not fit.
@@ -43,6 +47,17 @@ struct Entry {
 };
 
 // `Get` maps Options& to the field.
+template <typename Get>
+Entry NumberEntry(absl::string_view name, double least, double most, Get get) {
+  return {name, absl::StrCat("a number from ", least, " to ", most),
+          [get](absl::string_view text, Options& o) { return absl::SimpleAtod(text, &get(o)); },
+          [=](const Options& o) {
+            const double value = get(const_cast<Options&>(o));
+            return value >= least && value <= most;
+          },
+          [get](const Options& o) { return absl::StrCat(get(const_cast<Options&>(o))); }};
+}
+
 template <typename Get>
 Entry SizeEntry(absl::string_view name, int64_t least, int64_t most, bool zero_is_default,
                 Get get) {
@@ -111,12 +126,15 @@ Entry EnumEntry(absl::string_view name, std::vector<Named<Enum>> values, Get get
             }
             return false;
           },
-          [](const Options&) { return true; },
+          [=](const Options& o) {
+            const Enum value = get(const_cast<Options&>(o));
+            return absl::c_any_of(values, [value](const auto& v) { return v.value == value; });
+          },
           [=](const Options& o) {
             for (const auto& v : values) {
               if (v.value == get(const_cast<Options&>(o))) return std::string(v.name);
             }
-            return std::string();
+            return absl::StrCat(static_cast<int>(get(const_cast<Options&>(o))));
           }};
 }
 
@@ -127,10 +145,26 @@ const std::vector<Entry>& Entries() {
   static const auto* entries = new std::vector<Entry>{
       SizeEntry("max_bytes", kLeastHeap, kMostHeap, true, EBB_OPTION(max_bytes)),
       SizeEntry("reserve_bytes", kLeastHeap, 4 * kMostHeap, true, EBB_OPTION(reserve_bytes)),
+      NumberEntry("memory_limit_share", 0, 1, EBB_OPTION(memory_limit_share)),
+      SwitchEntry("yield_to_pressure", EBB_OPTION(yield_to_pressure)),
+      EnumEntry<Sizing>("sizing",
+                        {{"fixed", Sizing::kFixed},
+                         {"growable", Sizing::kGrowable},
+                         {"adaptive", Sizing::kAdaptive}},
+                        EBB_OPTION(sizing)),
+      SizeEntry("min_bytes", kLeastHeap, kMostHeap, true, EBB_OPTION(min_bytes)),
+      NumberEntry("growth", 2, 100, EBB_OPTION(growth)),
+      NumberEntry("processors_per_gib", 0.001, 1000, EBB_OPTION(processors_per_gib)),
       EnumEntry<Collector>(
           "collector",
-          {{"parallel", Collector::kParallel}, {"concurrent", Collector::kConcurrent}},
+          {{"parallel", Collector::kParallel},
+           {"concurrent", Collector::kConcurrent},
+           {"generational", Collector::kGenerational}},
           EBB_OPTION(collector)),
+      SizeEntry("nursery_bytes", kLeastNursery, kMostNursery, true, EBB_OPTION(nursery_bytes)),
+      DurationEntry("minor_pause_target", absl::Microseconds(10), absl::Hours(1),
+                    EBB_OPTION(minor_pause_target)),
+      SwitchEntry("nursery_bypass", EBB_OPTION(nursery_bypass)),
       CountEntry("workers", 256, EBB_OPTION(workers)),
       CountEntry("concurrent_workers", 256, EBB_OPTION(concurrent_workers)),
       CountEntry("collector_niceness", 19, EBB_OPTION(collector_niceness)),
@@ -200,6 +234,11 @@ absl::Status Options::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat("option reserve_bytes: '", reserve_bytes,
                                                    "' is less than max_bytes, which is ", max_bytes,
                                                    "; leave it 0 or raise it"));
+  }
+  if (max_bytes != 0 && min_bytes > max_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("option min_bytes: '", min_bytes,
+                                                   "' is more than max_bytes, which is ", max_bytes,
+                                                   "; leave it 0 or lower it"));
   }
   return absl::OkStatus();
 }

@@ -18,8 +18,21 @@ namespace ebb {
 
 // How a cycle is run.
 enum class Collector {
-  kParallel,    // inside one pause, by all workers: the best throughput
   kConcurrent,  // beside the program, which stops for the flip: pauses do not grow with the heap
+  kParallel,    // inside one pause, by all workers
+  // As kConcurrent, and what is new is collected more often than the rest, in short pauses of its
+  // own: the most throughput where most objects die young.
+  kGenerational,
+};
+
+// Whether whole cycles run beside the program.
+constexpr bool IsConcurrent(Collector collector) { return collector != Collector::kParallel; }
+
+// How large a heap is, between min_bytes and the hard maximum.
+enum class Sizing {
+  kFixed,     // as large as it may be: the fewest cycles
+  kGrowable,  // `growth` times what lives
+  kAdaptive,  // as large as it is worth: see `processors_per_gib`
 };
 
 // What to do when a heap cannot satisfy an allocation even after a cycle.
@@ -35,7 +48,7 @@ struct Exhaustion {
   int64_t live = 0;        // found live by the last cycle
   int64_t heap_bytes = 0;  // in use now, both halves of the copy space counted
   int64_t max_bytes = 0;
-  int attempt = 0;         // 0 at the first call for this allocation
+  int attempt = 0;  // 0 at the first call for this allocation
 };
 
 // Ways to make rare events common, in release builds too.
@@ -44,7 +57,7 @@ struct StressOptions {
   // distances are drawn from `seed`, which is logged when the heap is made.
   int64_t collect_every = 0;
   int64_t seed = 1;
-  // 0: off. N: every Nth evacuation finds no memory.
+  // 0: off. N: every Nth evacuation finds no memory; in minor cycles every (16 N)th.
   int64_t fail_evacuation = 0;
   // 0: the default. Else: how many entries each of a worker's worklists can hold.
   int64_t worklist_capacity = 0;
@@ -62,18 +75,51 @@ struct Options {
   // collector's own tables. 0: a quarter of the memory this process may use (cgroups included),
   // at most reserve_bytes if that is set.
   int64_t max_bytes = 0;
-  // Address space to reserve, a bound for Heap::SetMaxBytes. 0: four times max_bytes.
+  // A bound for Heap::SetMaxBytes. Address space is reserved for it when the heap is made: up to
+  // nine times as much, since any of the heap's spaces may come to hold all of it. 0: four times
+  // max_bytes.
   int64_t reserve_bytes = 0;
-  Collector collector = Collector::kParallel;
-  // Threads that work on a cycle, the one that runs it included.
+  // The heap also stays within this share of the memory that this process may use (the tightest of
+  // its cgroups' memory.max and memory.high, or the machine's), which is looked up again while it
+  // runs. 0: whatever max_bytes says.
+  double memory_limit_share = 0.9;
+  // While the kernel reports that tasks wait for memory (PSI), the heap gives up most of its room
+  // beyond what lives, little by little. Noticed by the background thread (page_out).
+  bool yield_to_pressure = true;
+  // How large the heap is within these bounds. A limit that only the policy has set makes no
+  // allocation fail: it is raised.
+  Sizing sizing = Sizing::kFixed;
+  // For the policies that are not fixed: where the limit begins, and how low it may fall.
+  // 0: 16 MiB, or max_bytes if that is less.
+  int64_t min_bytes = 0;
+  // kGrowable: the limit as a multiple of what lives. A copying heap needs 2 to move it.
+  double growth = 3;
+  // kAdaptive: a GiB more is worth it where it spares the work of so many processors. The less, the
+  // larger the heap and the fewer the cycles.
+  double processors_per_gib = 2;
+  Collector collector = Collector::kConcurrent;
+  // kGenerational: the memory of the nursery, where objects begin, both halves; part of max_bytes.
+  // 0: an eighth of max_bytes (of min_bytes, if sizing is not kFixed), at least 384 KiB and at most
+  // 16 MiB. Rounded up to whole blocks of 128 KiB.
+  int64_t nursery_bytes = 0;
+  // kGenerational: how long a minor cycle's pause should be. As much of the nursery is used between
+  // two of them as allows for that.
+  absl::Duration minor_pause_target = absl::Milliseconds(1);
+  // kGenerational: whether the nursery is done without, and tried again from time to time, while so
+  // much survives in it that collecting it is not worth its while.
+  bool nursery_bypass = true;
+  // Threads that work on a cycle, the one that runs it included. The others are shared by the heaps
+  // of the process: where two collect at the same time, one may find fewer, or none.
   // 0: as many as there are processors, at most 8, and at most one for each 4 MiB of max_bytes.
   int workers = 0;
   // Of these, how many work beside the program in a concurrent cycle; more than `workers`: all.
   // 0: a quarter of the processors, at least one, at most `workers`.
   int concurrent_workers = 0;
   // How much the thread that runs concurrent cycles gives way to other threads, from 0 (not at all)
-  // to 19 (see nice(2)); workers that it starts inherit that. When processors are short, a nicer
-  // collector leaves more of its work to the threads that allocate, and its pauses may last longer.
+  // to 19 (see nice(2)); workers that it starts inherit that, and help only heaps of the same
+  // niceness. (Those that another thread starts, in a pause, inherit its own.) When processors are
+  // short, a nicer collector leaves more of its work to the threads that allocate, and its pauses
+  // may last longer.
   int collector_niceness = 0;
   // Objects above this size (header included) are not moved but marked in place.
   int64_t large_object_bytes = 8 << 10;

@@ -82,6 +82,25 @@ TEST(OptionsTest, CreateChecksTheStruct) {
   auto heap = Heap::Create(options);
   EXPECT_EQ(heap.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(heap.status().message()), HasSubstr("'17'"));
+  options.max_bytes = 1 << 20;
+  options.collector = static_cast<Collector>(9);
+  EXPECT_THAT(std::string(Heap::Create(options).status().message()),
+              AllOf(HasSubstr("collector"), HasSubstr("'9'"), HasSubstr("parallel")));
+  options = Options();
+  options.max_bytes = 4 << 20;
+  options.min_bytes = 8 << 20;
+  EXPECT_THAT(std::string(Heap::Create(options).status().message()), HasSubstr("min_bytes"));
+}
+
+TEST(OptionsTest, CreateRefusesMoreWorkersThanTheHeapHasMemoryFor) {
+  Options options;
+  options.read_environment = false;
+  options.max_bytes = 1 << 20;
+  options.workers = 256;
+  auto heap = Heap::Create(options);
+  EXPECT_EQ(heap.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(heap.status().message()),
+              AllOf(HasSubstr("workers"), HasSubstr("'256'")));
 }
 
 TEST(OptionsTest, EnvironmentOverrides) {

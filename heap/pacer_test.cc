@@ -33,6 +33,7 @@ class PacerTest : public testing::Test {
   ~PacerTest() override { Return(); }
 
   void Flip() {
+    pacer_.NoteFlip(space_.stopped());
     space_->Flip(space_.stopped());
     free_at_flip_ = RoomForMutators();
     pacer_.BeginCycle(kInCopies, kThreads, space_.stopped());
@@ -61,7 +62,7 @@ class PacerTest : public testing::Test {
   int RoomForEvacuation() { return static_cast<int>(space_->room().for_evacuation / kRegionSize); }
 
   SpaceForTest space_{copyspace::PriceOf(kBlocks), {.overdraft = Bytes(0)}};
-  Pacer pacer_{*space_, kBlocks* kBlockSize};
+  Pacer pacer_{*space_, space_.ledger()};
   Bytes scanned_;
   int free_at_flip_ = 0;
   std::vector<Block*> taken_;
@@ -75,17 +76,39 @@ TEST_F(PacerTest, AsksForACycleWhenMutatorsRoomIsNearlyUsedUp) {
   EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0)) << "no cycle runs";
 }
 
+TEST_F(PacerTest, AsksSoonerIfTheFlipComesLate) {
+  while (RoomForMutators() >= 16) TakeForMutators(1);
+  EXPECT_TRUE(pacer_.Advise(scanned_).begin_cycle);
+  Return();
+  const auto room_at_request = [this] {
+    while (!pacer_.Advise(scanned_).begin_cycle) TakeForMutators(1);
+    return RoomForMutators();
+  };
+  // A heap of 160 blocks may ask when a sixteenth of it is left: 20 regions.
+  ASSERT_EQ(room_at_request(), 15);
+  TakeForMutators(9);
+  Return();
+  while (RoomForMutators() > 6) TakeForMutators(1);
+  pacer_.NoteFlip(space_.stopped());
+  Return();
+  EXPECT_EQ(room_at_request(), 17) << "twice the 9 that went between";
+  while (RoomForMutators() > 0) TakeForMutators(1);
+  pacer_.NoteFlip(space_.stopped());
+  Return();
+  EXPECT_EQ(room_at_request(), 20) << "dry: twice as soon, but for a sixteenth of the limit";
+}
+
 TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
   Flip();
   EXPECT_EQ(RoomForEvacuation(), kKept);
-  End(/*evacuated=*/16 * kRegionSize);  // a quarter
+  End(/*evacuated=*/16 * kRegionSize);  // a quarter, and nothing was wasted
   Flip();
   const int live = 16 + 48 * 3 / 16;  // as much as last time, and of the rest (1/2 + 1/4) / 2 / 2
-  EXPECT_EQ(RoomForEvacuation(), live + 4 + kThreads);
+  EXPECT_EQ(RoomForEvacuation(), live + 1 + kThreads);
   EXPECT_GT(RoomForMutators(), 16);
-  Evacuate(live + 4);
+  Evacuate(live + 1);
   EXPECT_EQ(RoomForEvacuation(), kThreads);
-  const int most_left = 64 + 64 / 8 + kThreads - (live + 4);
+  const int most_left = 64 + 64 / 8 + kThreads - (live + 1);
   EXPECT_EQ(RoomForMutators(), FreeRegions() - most_left) << "more lives than was expected";
   End(/*evacuated=*/16 * kRegionSize);
   for (int cycle = 0; cycle < 8; ++cycle) {
@@ -93,22 +116,49 @@ TEST_F(PacerTest, KeepsRoomForWhatIsExpectedToLive) {
     End(/*evacuated=*/16 * kRegionSize);
   }
   Flip();
-  EXPECT_EQ(RoomForEvacuation(), 16 + 3 + kThreads) << "as much lives every time";
+  EXPECT_EQ(RoomForEvacuation(), 16 + 1 + kThreads) << "as much lives every time";
+  Evacuate(17);
+  End(/*evacuated=*/16 * kRegionSize);
+  Flip();
+  EXPECT_EQ(RoomForEvacuation(), 16 + 2 + kThreads) << "a sixteenth was wasted";
   End(/*evacuated=*/Bytes(0));
+}
+
+TEST_F(PacerTest, KeepsLessTowardsTheEndOfATrace) {
+  Flip();
+  Evacuate(4);
+  pacer_.NoteDrained();
+  EXPECT_EQ(RoomForEvacuation(), kKept - 4) << "most of it may still come";
+  Evacuate(8);
+  const int room = RoomForMutators();
+  pacer_.NoteDrained();
+  EXPECT_EQ(RoomForEvacuation(), kThreads + 3) << "half of what is left of 18";
+  EXPECT_EQ(RoomForMutators(), room + 3);
+  pacer_.NoteDrained();
+  pacer_.NoteDrained();
+  pacer_.NoteDrained();
+  EXPECT_EQ(RoomForEvacuation(), kThreads + 1) << "the bet still stands";
+  Evacuate(1);
+  EXPECT_EQ(RoomForMutators(), FreeRegions() - kThreads)
+      << "an eighth more than was taken is not to be expected";
+  End(kInCopies / 4);
 }
 
 TEST_F(PacerTest, AsksForHelpAsMutatorsRoomGoes) {
   Flip();
   EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0));
   const int room = RoomForMutators();
-  TakeForMutators(room / 10);
+  TakeForMutators(room / 20);
+  EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0)) << "the cycle may have hardly begun";
+  TakeForMutators(room / 6 - room / 20);
   const Bytes behind = pacer_.Advise(scanned_).assist;
-  // A quarter of the room is for the finish, so a tenth of the whole is 2/15 of the rest.
-  EXPECT_GE(behind, kKept * kRegionSize / 8) << "a tenth of the room has gone, and nothing done";
-  EXPECT_LE(behind, kKept * kRegionSize / 6);
-  Evacuate(kKept / 6 + 1);
+  // A quarter of the room is for the finish, so a sixth of the whole is 2/9 of the rest; an eighth
+  // of the other 7/9 is granted.
+  EXPECT_GE(behind, kKept * kRegionSize / 9) << "a sixth of the room has gone, and nothing done";
+  EXPECT_LE(behind, kKept * kRegionSize / 7);
+  Evacuate(kKept / 7 + 1);
   EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0)) << "others have done it";
-  TakeForMutators(room / 2);
+  TakeForMutators(room / 3);
   EXPECT_EQ(pacer_.Advise(scanned_).assist, 8 * kRegionSize) << "at most so much at a time";
   End(kInCopies / 2);
   EXPECT_EQ(pacer_.Advise(scanned_).assist, Bytes(0));
@@ -128,6 +178,49 @@ TEST_F(PacerTest, WhatIsScannedWhereItIsCounts) {
   EXPECT_EQ(pacer_.Advise(scanned_).assist, kThreads * kRegionSize)
       << "it has been: what is left is kept to the end";
   End(kInCopies / 4);
+}
+
+TEST_F(PacerTest, AsksNoSoonerThanTheLimitOfTodayAllows) {
+  space_.ledger().SetLimit(copyspace::PriceOf(kBlocks) / 4);
+  const Bytes most = space_.ledger().limit() / 16;
+  while (RoomForMutators() > 0 && kRegionSize * RoomForMutators() >= most) {
+    EXPECT_FALSE(pacer_.Advise(scanned_).begin_cycle);
+    TakeForMutators(1);
+  }
+  EXPECT_TRUE(pacer_.Advise(scanned_).begin_cycle);
+}
+
+TEST_F(PacerTest, WhereThereIsNoRoomAtTheRequestAnEarlierOneWouldNotHelp) {
+  while (RoomForMutators() > 0) TakeForMutators(1);
+  for (int cycle = 0; cycle < 4; ++cycle) {
+    EXPECT_TRUE(pacer_.Advise(scanned_).begin_cycle);
+    pacer_.NoteFlip(space_.stopped());
+  }
+  Return();
+  while (RoomForMutators() >= 16) {
+    EXPECT_FALSE(pacer_.Advise(scanned_).begin_cycle);
+    TakeForMutators(1);
+  }
+}
+
+// A cycle is under way until NoteEnd, also when what it kept has long been given up: who waits for
+// a whole one then waits for two ends.
+TEST_F(PacerTest, AWholeCycleIsOneThatHasNotYetFlipped) {
+  EXPECT_FALSE(pacer_.cycle_runs());
+  EXPECT_EQ(pacer_.ends_of_a_whole_cycle(), 1);
+  Flip();
+  EXPECT_TRUE(pacer_.cycle_runs());
+  EXPECT_EQ(pacer_.ends_of_a_whole_cycle(), 2);
+  End(/*evacuated=*/Bytes(0));
+  ASSERT_EQ(RoomForEvacuation(), 0);
+  EXPECT_TRUE(pacer_.cycle_runs());
+  EXPECT_EQ(pacer_.ends_of_a_whole_cycle(), 2) << "its garbage is still being given back";
+  const int64_t seen = pacer_.room_noted();
+  pacer_.NoteEnd();
+  EXPECT_EQ(pacer_.cycles_ended(), 1);
+  EXPECT_FALSE(pacer_.cycle_runs());
+  EXPECT_EQ(pacer_.ends_of_a_whole_cycle(), 2);
+  EXPECT_TRUE(pacer_.AwaitRoom(seen, absl::InfiniteDuration())) << "an end is news, too";
 }
 
 TEST_F(PacerTest, AwaitRoomReturnsAtTheNextNews) {

@@ -17,9 +17,10 @@ namespace ebb {
 
 // Keeps its object alive and follows it when it moves: a global, a member of an ordinary C++
 // object, an element of a container. Made and destroyed in O(1) under a short lock, by any thread,
-// attached or not; what it names is read and stored by attached threads only. Different Persistents
-// may be used by different threads; one Persistent that is shared is like an atomic for get and
-// assignment from a Ref, and needs a lock for the rest. When its heap has gone it reads as null.
+// attached or not; what it names is read and stored by attached threads only (others may ask
+// whether it is null, by its conversion to bool). Different Persistents may be used by different
+// threads; one Persistent that is shared is like an atomic for get and assignment from a Ref, and
+// needs a lock for the rest. When its heap has gone it reads as null.
 template <typename T>
 class Persistent {
  public:

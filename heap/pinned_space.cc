@@ -215,6 +215,18 @@ void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const 
   }
 }
 
+void PinnedSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
+  absl::MutexLock lock(&mu_);
+  for (const auto& chunks : chunks_) {
+    for (const Chunk* chunk : chunks) {
+      for (size_t word = 0; word < kMapWords; ++word) {
+        ForEachBit(word, chunk->allocated[word],
+                   [&](size_t index) { visit(chunk->SlotAt(index) + 8); });
+      }
+    }
+  }
+}
+
 bool PinnedSpace::IsObject(Reference object) const {
   absl::MutexLock lock(&mu_);
   if (object < range_.begin || object >= frontier_) return false;

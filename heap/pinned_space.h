@@ -52,6 +52,9 @@ class PinnedSpace {
   absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(mu_);
   void ForEachMarked(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Visits the reference of each object that no sweep has freed. Under the lock.
+  void ForEachObject(absl::FunctionRef<void(copyspace::Reference)> visit) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the slots in use.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);

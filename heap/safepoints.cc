@@ -107,18 +107,18 @@ void Safepoints::AwaitMutators(const absl::Condition& condition) {
     LOG(WARNING)
         << "waiting to stop " << late << " for " << absl::Nanoseconds(waited)
         << ": a thread that does not allocate calls Mutator::Safepoint() in its loops, and "
-           "one that waits does so in an ebb::Blocking scope";
+           "one that waits does so in an ebb::Blocking scope; its Mutator goes before the thread "
+           "ends";
     mu_.Lock();
   }
 }
 
-void Safepoints::BeginPause(Mutator* self) {
+bool Safepoints::TryBeginPause(Mutator* self) {
   absl::MutexLock lock(&mu_);
   // Relaxed: under mu_.
   while (requested_.load(std::memory_order_relaxed)) {
-    if (self != nullptr) StopRunning(*self);
+    if (self != nullptr) return false;
     AwaitNoPause();
-    if (self != nullptr) Resume(*self);
   }
   request_time_ = platform::MonotonicNanos();
   // Relaxed: published by the release of ForceSlow to who does not take mu_.
@@ -130,6 +130,7 @@ void Safepoints::BeginPause(Mutator* self) {
   AwaitMutators(absl::Condition(
       +[](const Safepoints* self) ABSL_NO_THREAD_SAFETY_ANALYSIS { return self->running_ == 0; },
       this));
+  return true;
 }
 
 void Safepoints::EndPause(Mutator* self) {
@@ -225,7 +226,12 @@ void Safepoints::ForwardRootsOfBlocked(
 
 Safepoints::Pause::Pause(Safepoints& safepoints, Mutator* self)
     : safepoints_(safepoints), self_(self), parked_others_(Mutator::ParkThread(self)) {
-  safepoints_.BeginPause(self_);
+  while (!safepoints_.TryBeginPause(self_)) {
+    // The thread stops for the other one like any: a cycle may flip in it.
+    Mutator::ParkThread(/*except=*/nullptr);
+    Mutator::UnparkThread();
+    Mutator::ParkThread(self_);
+  }
   absl::MutexLock lock(&safepoints_.mu_);
   requested_at_ = safepoints_.request_time_;
 }

@@ -80,8 +80,8 @@ class Safepoints {
   void DisarmBarriers() ABSL_LOCKS_EXCLUDED(mu_);
   void DisarmBarriers(const Pause& pause) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // All mutators are stopped while one of these lives. One at a time: a second one waits, its
-  // mutator counting as stopped.
+  // All mutators are stopped while one of these lives. One at a time: a second one waits, and its
+  // thread is stopped by the first.
   class Pause {
    public:
     // `self`: the calling thread's mutator, or null if it has none (or it is blocked). The thread's
@@ -111,7 +111,7 @@ class Safepoints {
 
   // Around a fork: a pause without a scope, by a thread that runs in no heap. What it waits for
   // ends without its help.
-  void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { BeginPause(/*self=*/nullptr); }
+  void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { TryBeginPause(/*self=*/nullptr); }
   void EndPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { EndPause(/*self=*/nullptr); }
   // In that pause.
   void AtFork(platform::ForkStep step);
@@ -124,7 +124,8 @@ class Safepoints {
   int mutator_count() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  void BeginPause(Mutator* self) ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits for the end of another's pause; with a `self`, which must not, false if there is one.
+  bool TryBeginPause(Mutator* self) ABSL_LOCKS_EXCLUDED(mu_);
   void EndPause(Mutator* self) ABSL_LOCKS_EXCLUDED(mu_);
   void AwaitNoPause() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StopRunning(Mutator& mutator) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

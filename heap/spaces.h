@@ -3,6 +3,7 @@
 #ifndef EBB_HEAP_SPACES_H_
 #define EBB_HEAP_SPACES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -11,18 +12,23 @@
 #include "absl/status/statusor.h"
 #include "copyspace/copy_space.h"
 #include "copyspace/geometry.h"
+#include "copyspace/field_log.h"
 #include "copyspace/ledger.h"
+#include "heap/edge_bits.h"
 #include "heap/large_space.h"
+#include "heap/load_barrier.h"
 #include "heap/options.h"
 #include "heap/pinned_space.h"
+#include "heap/store_barrier.h"
 #include "platform/address_range.h"
 #include "platform/fork.h"
 #include "platform/system.h"
 
 namespace ebb::internal {
 
-// One reservation, cut into three ranges: the copy space (moving objects), the pinned space and the
-// large space (objects marked in place); and the ledger that all three debit.
+// One reservation, cut into ranges: the copy space (moving objects), the nursery if there are
+// generations, the pinned space and the large space (objects marked in place), and their
+// field-logging bits; and the ledger that all of them debit.
 class Spaces {
  public:
   // `options` are validated and resolved (no zeros that stand for a default).
@@ -35,12 +41,60 @@ class Spaces {
   platform::System& system() { return system_; }
   copyspace::Ledger& ledger() { return ledger_; }
   copyspace::CopySpace& copy() { return *copy_; }
+  copyspace::CopySpace& SpaceOf(const copyspace::Block& block) {
+    return InNursery(block.payload()) ? *nursery_ : *copy_;
+  }
   PinnedSpace& pinned() { return *pinned_; }
   LargeSpace& large() { return *large_; }
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
+  // For a thread that runs beside a cycle of this heap alone (inv.load-filter): objects of to-space
+  // pass. With something retained, the region bit does not tell them.
+  LoadFilter FilterFor(LoadBarrier& barrier) const {
+    if (copy_->has_retained()) return NonePasses(barrier);
+    return {.mask = in_place_bit_ | copyspace::kRegionBit,
+            .good = copy_->active_region() * copyspace::kRegionBit,
+            .barrier = &barrier};
+  }
 
-  // What mutators may not use, so that a cycle can move objects.
-  platform::Bytes overdraft() const { return overdraft_; }
+
+  // Generations: see docs/design/generations.md. The nursery is there only if has_generations().
+  bool has_generations() const { return nursery_ != nullptr; }
+  copyspace::CopySpace& nursery() { return *nursery_; }
+  platform::Bytes debited_for_nursery() const {
+    return has_generations() ? nursery_ledger_.limit() : platform::Bytes(0);
+  }
+  bool InNursery(uintptr_t address) const { return nursery_range_.Contains(address); }
+  // For a thread that is attached to this heap, and to no other that has generations.
+  StoreFilter FilterForStores(void (*log)(uintptr_t edge)) const {
+    const uintptr_t begin = nursery_range_.begin;
+    return {~(nursery_range_.size.size() - 1), begin, begin, log};
+  }
+  // As of copyspace/field_log.h, for an edge in any object that is not young.
+  bool IsRemembered(uintptr_t edge) const {
+    return copy_->Contains(edge) ? copyspace::IsRemembered(edge)
+                                 : in_place_bits_.IsRemembered(edge);
+  }
+  bool Remember(uintptr_t edge) {
+    return copy_->Contains(edge) ? copyspace::Remember(edge) : in_place_bits_.Remember(edge);
+  }
+  void Forget(uintptr_t edge) {
+    return copy_->Contains(edge) ? copyspace::Forget(edge) : in_place_bits_.Forget(edge);
+  }
+  void PrefetchLogBit(uintptr_t edge) const {
+    copy_->Contains(edge) ? copyspace::PrefetchLogBit(edge) : in_place_bits_.Prefetch(edge);
+  }
+  // Visits all that are remembered, while mutators are stopped. O(heap).
+  void ForEachRemembered(absl::FunctionRef<void(uintptr_t edge)> visit) const;
+
+  // What mutators may not use, so that a cycle can move objects: at most an eighth of the limit.
+  platform::Bytes overdraft() const {
+    // Relaxed: an amount that publishes nothing.
+    return platform::Bytes(overdraft_.load(std::memory_order_relaxed));
+  }
+  platform::Bytes OverdraftFor(platform::Bytes limit) const;
+  // The ledger's, and with it the overdraft; evacuation may go up to `most`. Any thread, one at a
+  // time.
+  void SetLimit(platform::Bytes limit, platform::Bytes most);
 
   // An object that is marked in place, of either space.
   bool TryMarkInPlace(copyspace::Reference object) {
@@ -48,6 +102,8 @@ class Spaces {
   }
   // Visits every object marked in place in this cycle.
   void ForEachMarkedInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;
+  // Visits every object of these spaces that no sweep has freed.
+  void ForEachInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;
   // Gives the pages of swept pinned and large objects back to the system.
   absl::Status ReleaseSwept();
 
@@ -61,14 +117,23 @@ class Spaces {
   void AtFork(platform::ForkStep step);
 
  private:
-  Spaces(platform::System& system, platform::AddressRange range, platform::Bytes limit,
-         platform::Bytes overdraft);
+  Spaces(platform::System& system, platform::AddressRange range, const Options& options);
+  absl::Status MakeNursery(platform::AddressRange range, platform::AddressRange in_place,
+                           platform::AddressRange table);
 
   platform::System& system_;
   const platform::AddressRange range_;
-  const platform::Bytes overdraft_;
+  platform::AddressRange nursery_range_;  // empty without generations
+  EdgeBits in_place_bits_;
+  uintptr_t in_place_bit_ = 0;  // inv.in-place-bit
+  const int workers_;
+  std::atomic<int64_t> overdraft_;
   copyspace::Ledger ledger_;
+  // The nursery has its memory from the beginning: no cycle of it waits for any, and it takes none
+  // from the others.
+  copyspace::Ledger nursery_ledger_;
   std::unique_ptr<copyspace::CopySpace> copy_;
+  std::unique_ptr<copyspace::CopySpace> nursery_;
   std::unique_ptr<PinnedSpace> pinned_;
   std::unique_ptr<LargeSpace> large_;
 };

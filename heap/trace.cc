@@ -14,7 +14,8 @@ Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& option
       pool_(pool),
       options_(options),
       owners_(spaces.copy().range()),
-      failures_(options.fail_evacuation) {
+      failures_(options.fail_evacuation),
+      stock_(spaces.ledger(), /*enabled=*/options.worklist_capacity == 0) {
   for (int i = 0; i < options.workers + options.assistants; ++i) {
     tracers_.push_back(std::make_unique<Tracer>(*this, i));
   }
@@ -33,7 +34,7 @@ platform::Bytes Trace::memory() const {
 }
 
 bool Trace::MayRecruit() const {
-  return options_.workers > 1 && job_ != nullptr && !job_->recruited();
+  return options_.workers > 1 && job_ != nullptr && !job_->recruited() && !failures_.in_part();
 }
 
 void Trace::Recruit() {
@@ -41,8 +42,9 @@ void Trace::Recruit() {
   job_->Recruit();
 }
 
-bool Trace::AnyDequeHasWork() const {
-  return std::any_of(tracers_.begin(), tracers_.end(),
+bool Trace::AnyWorkToShare() const {
+  return !stock_.empty_hint() ||
+         std::any_of(tracers_.begin(), tracers_.end(),
                      [](const auto& tracer) { return !tracer->deque().EmptyHint(); });
 }
 
@@ -73,7 +75,9 @@ TraceCounts Trace::Run(size_t root_shares, VisitRoots visit_roots) {
   constexpr size_t kSharesAlone = 16;
   if (root_shares > kSharesAlone && MayRecruit()) Recruit();
   ForwardRoots(leader, visit_roots);
-  if (!job.recruited() && !leader.DrainAlone()) Recruit();
+  while (!job.recruited() && !leader.DrainAlone()) {
+    if (MayRecruit()) Recruit();
+  }
   if (job.recruited()) leader.DrainOwned();
   job.Join();
   RescanInPlace(leader);
@@ -93,6 +97,7 @@ TraceCounts Trace::Finish() {
   assistant_idle_.store(false, std::memory_order_relaxed);  // a hint
   TraceCounts counts;
   for (const auto& tracer : tracers_) counts += tracer->Finish();
+  stock_.Clear();
   return counts;
 }
 
@@ -151,7 +156,7 @@ bool Trace::must_rescan() const {
 void Trace::DrainInPause() {
   Tracer& leader = *tracers_[0];
   // What is in the deques, assistants may have left there.
-  while (leader.TakeShared() || leader.StealOne()) {
+  while (leader.TakeShared() || leader.StealSome()) {
     while (!leader.DrainAlone()) {
     }
   }

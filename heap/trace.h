@@ -17,6 +17,7 @@
 #include "background/worker_pool.h"
 #include "heap/block_owners.h"
 #include "heap/evacuator.h"
+#include "heap/grey_stock.h"
 #include "heap/shared_greys.h"
 #include "heap/spaces.h"
 #include "platform/bytes.h"
@@ -66,7 +67,7 @@ class Trace {
   // Scans all that is grey, and what mutators hand in meanwhile, until nothing is left to be found.
   void Drain();
   // Whether that is still so.
-  bool idle() const { return greys_.empty_hint() && !AnyDequeHasWork(); }
+  bool idle() const { return greys_.empty_hint() && !AnyWorkToShare(); }
   // Some grey objects are known only by their marks: DrainInPause has to find them.
   bool must_rescan() const;
   // As Drain, with mutators stopped, and with a rescan if need be.
@@ -111,7 +112,8 @@ class Trace {
   void WantWorkToShare() { assistant_idle_.store(true, std::memory_order_relaxed); }
   // From here on several workers may forward.
   void Recruit();
-  bool AnyDequeHasWork() const;
+  // In the deques or in stock, a moment ago.
+  bool AnyWorkToShare() const;
   void RescanInPlace(Tracer& tracer);
 
   Spaces& spaces_;
@@ -137,6 +139,7 @@ class Trace {
   // stopped.
   std::atomic<bool> rescan_ = false;
   EvacuationFailures failures_;
+  GreyStock stock_;
   SharedGreys greys_;
   background::WorkerPool::Job* job_ = nullptr;  // of the Run in progress
 };

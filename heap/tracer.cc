@@ -7,7 +7,9 @@
 
 #include "absl/base/attributes.h"
 #include "absl/log/check.h"
+#include "absl/types/span.h"
 #include "copyspace/forwarding_word.h"
+#include "heap/region_walk.h"
 #include "platform/clock.h"
 #include "platform/spin_wait.h"
 
@@ -15,18 +17,6 @@ namespace ebb::internal {
 
 using copyspace::ForwardingWord;
 using copyspace::Reference;
-
-namespace {
-
-std::atomic<uintptr_t>& Slot(uintptr_t edge) {
-  return *reinterpret_cast<std::atomic<uintptr_t>*>(edge);
-}
-
-const TypeInfo& TypeOf(Reference object) {
-  return *reinterpret_cast<const TypeInfo*>(ForwardingWord::Of(object).TypeBits());
-}
-
-}  // namespace
 
 Tracer::Tracer(Trace& trace, int index)
     : trace_(trace),
@@ -40,7 +30,7 @@ Tracer::Tracer(Trace& trace, int index)
       stack_(std::make_unique<Grey[]>(stack_capacity_)),
       deque_(/*initial_capacity=*/kStackCapacity,
              /*max_capacity=*/trace.options_.worklist_capacity == 0
-                 ? size_t{1} << 40
+                 ? kDequeCapacity
                  : static_cast<size_t>(trace.options_.worklist_capacity)) {
   const uint32_t workers = static_cast<uint32_t>(trace.options_.workers);
   // An assistant owns no block, so nobody sends it anything.
@@ -65,6 +55,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Tracer::MustEvacuate(Reference referenc
     // Objects that an earlier cycle had to leave in what is the active region now.
     return space_.has_retained() && space_.InFromSpace(reference);
   }
+  // What is young is none of this trace's business.
+  if (spaces_.InNursery(reference)) return false;
   MarkInPlace(reference);
   return false;
 }
@@ -245,11 +237,13 @@ void Tracer::PushSlow(Grey grey, Reference original) {
   overflow_.Push(original);
 }
 
-bool Tracer::SpillStack() {
-  const size_t half = std::max<size_t>(stack_size_ / 2, 1);
+bool Tracer::SpillStack(size_t most) {
   size_t moved = 0;
-  while (moved < half && deque_.Push(stack_[moved].bits())) ++moved;
-  if (moved == 0) return false;
+  while (moved < most && deque_.Push(stack_[moved].bits())) ++moved;
+  if (moved == 0) {
+    moved = std::min(most, GreyStock::kBatch);
+    if (!trace_.stock_.Put(absl::MakeConstSpan(stack_.get(), moved))) return false;
+  }
   std::move(stack_.get() + moved, stack_.get() + stack_size_, stack_.get());
   stack_size_ -= moved;
   return true;
@@ -270,21 +264,22 @@ bool Tracer::Pop(Grey& grey) {
     grey = Grey::FromBits(*bits);
     return true;
   }
+  if (TakeFromStock()) {
+    grey = stack_[--stack_size_];
+    return true;
+  }
   return PopOverflow(grey);
+}
+
+bool Tracer::TakeFromStock() {
+  if (trace_.stock_.empty_hint()) return false;
+  stack_size_ = trace_.stock_.Take(stack_.get());
+  return stack_size_ > 0;
 }
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
   if (type.kind == ObjectKind::kFixed) PrefetchReferents(type, grey.object());
-}
-
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::PrefetchReferents(const TypeInfo& type,
-                                                                   uintptr_t place) {
-  ForEachReference(type, place, [](uintptr_t edge) {
-    // Relaxed: only a hint comes of it.
-    const Reference referent = Slot(edge).load(std::memory_order_relaxed);
-    __builtin_prefetch(reinterpret_cast<const void*>(referent - kHeaderBytes), /*rw=*/1);
-  });
 }
 
 // What others may be waiting for: edges to this worker's objects, and work.
@@ -301,6 +296,7 @@ void Tracer::DropWork() {
   overflow_ = GreyChain();
   while (deque_.Take().has_value()) {
   }
+  trace_.stock_.Clear();
 }
 
 // Draining.
@@ -339,7 +335,7 @@ void Tracer::Assist(platform::Bytes most, int64_t deadline) {
   do {
     const int64_t look_at = evacuator_.counts().evacuated_bytes + kBytes;
     for (int i = 0; i < kScans && evacuator_.counts().evacuated_bytes < look_at; ++i) {
-      if (ScanNext<Mode::kShared>() || TakeShared() || StealOne()) continue;
+      if (ScanNext<Mode::kShared>() || TakeShared() || StealSome()) continue;
       trace_.WantWorkToShare();
       return GiveAway();
     }
@@ -356,14 +352,15 @@ void Tracer::GiveAway() {
     if (!TryPush(grey)) Scan<Mode::kShared>(grey);  // nobody else can be told of it
   }
   while (stack_size_ > 0) {
-    if (!SpillStack()) Scan<Mode::kShared>(stack_[--stack_size_]);
+    if (!SpillStack(stack_size_)) Scan<Mode::kShared>(stack_[--stack_size_]);
   }
   trace_.greys_.Add(std::exchange(overflow_, GreyChain()));
 }
 
 bool Tracer::DrainAlone() {
   DrainLocal<Mode::kAlone>();
-  return window_size_ == 0 && stack_size_ == 0 && overflow_.empty() && deque_.EmptyHint();
+  return window_size_ == 0 && stack_size_ == 0 && overflow_.empty() && deque_.EmptyHint() &&
+         trace_.stock_.empty_hint();
 }
 
 template <Tracer::Mode kMode>
@@ -371,7 +368,7 @@ void Tracer::DrainBesideOthers() {
   platform::SpinWait wait;
   for (;;) {
     DrainLocal<kMode>();
-    if ((kMode == Mode::kOwned ? Receive() : TakeShared()) || StealOne()) {
+    if ((kMode == Mode::kOwned ? Receive() : TakeShared()) || StealSome()) {
       wait.Reset();
       continue;
     }
@@ -383,7 +380,7 @@ void Tracer::DrainBesideOthers() {
       continue;
     }
     const auto has_work = [this] {
-      return trace_.AnyDequeHasWork() || HasMail() ||
+      return trace_.AnyWorkToShare() || HasMail() ||
              (kMode == Mode::kShared && !trace_.greys_.empty_hint());
     };
     if (!trace_.termination_.AwaitWork(has_work)) return;
@@ -416,7 +413,8 @@ bool Tracer::Steal(Grey& grey) {
   return false;
 }
 
-bool Tracer::StealOne() {
+bool Tracer::StealSome() {
+  if (TakeFromStock()) return true;
   Grey grey;
   if (!Steal(grey)) return false;
   stack_[stack_size_++] = grey;

@@ -4,6 +4,7 @@
 #ifndef EBB_HEAP_TRACER_H_
 #define EBB_HEAP_TRACER_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include "copyspace/geometry.h"
 #include "heap/edge_mailbox.h"
 #include "heap/evacuator.h"
+#include "heap/grey.h"
 #include "heap/shared_greys.h"
 #include "heap/spaces.h"
 #include "heap/trace.h"
@@ -22,29 +24,10 @@
 
 namespace ebb::internal {
 
-// An object that is copied or marked but not yet scanned, or from `chunk` on if it is an array: a
-// word of a worklist. Addresses have 48 bits.
-class Grey {
- public:
-  Grey() = default;
-  explicit Grey(copyspace::Reference object, uint64_t chunk = 0) : bits_(object | chunk << 48) {}
-  static Grey FromBits(uint64_t bits) {
-    Grey grey;
-    grey.bits_ = bits;
-    return grey;
-  }
-  uint64_t bits() const { return bits_; }
-  copyspace::Reference object() const { return bits_ & ((uint64_t{1} << 48) - 1); }
-  uint64_t chunk() const { return bits_ >> 48; }
-
- private:
-  uint64_t bits_ = 0;
-};
-
-// One worker. Grey objects go through four containers, the cheapest first: `window_`, a FIFO whose
+// One worker. Grey objects go through five containers, the cheapest first: `window_`, a FIFO whose
 // entries' referents are being prefetched; `stack_`, private; `deque_`, which others steal from;
-// and when that cannot grow, a list threaded through the dead from-space originals, which needs no
-// memory at all.
+// when that is full the trace's GreyStock; and where there is no memory for that, a list threaded
+// through the dead from-space originals, which needs none at all.
 class Tracer {
  public:
   Tracer(Trace& trace, int index);
@@ -66,8 +49,8 @@ class Tracer {
   void Assist(platform::Bytes most, int64_t deadline);
   // Takes over what mutators have handed in; false if that is nothing.
   bool TakeShared();
-  // Takes over an object from another's deque; false if it found none.
-  bool StealOne();
+  // Takes over some of what is in stock, or an object from another's deque; false if it found none.
+  bool StealSome();
   // Scans an object again that was marked or retained in place.
   void Rescan(copyspace::Reference object);
   // Closes the allocator and hands over the counts.
@@ -84,6 +67,8 @@ class Tracer {
   // As far ahead, in elements, are the referents of an array prefetched.
   static constexpr uint64_t kElementsAhead = 32;
   static constexpr size_t kStackCapacity = 4096;
+  // A deque copies all it has when it grows: no more of that than goes unnoticed.
+  static constexpr size_t kDequeCapacity = 4 * kStackCapacity;
   // Elements of an array that are scanned in one go.
   static constexpr uint64_t kChunkElements = 512;
   // Objects scanned alone before helpers are woken: less is done sooner than they arrive.
@@ -135,12 +120,14 @@ class Tracer {
   bool TryPush(Grey grey);
   bool Pop(Grey& grey);
   bool PopOverflow(Grey& grey);
+  // Into the stack, which is empty.
+  bool TakeFromStock();
   bool Steal(Grey& grey);
   static void Prefetch(Grey grey);
-  // The headers of what `place` refers to, which is an object or an element of that type.
-  static void PrefetchReferents(const TypeInfo& type, uintptr_t place);
-  // Moves the older half of the stack, which holds the larger subgraphs, to the deque.
-  bool SpillStack();
+  // Moves the older half of the stack, which holds the larger subgraphs, to where others can have
+  // it; or up to `most` of it, the oldest first. False if there is no room.
+  bool SpillStack() { return SpillStack(std::max<size_t>(stack_size_ / 2, 1)); }
+  bool SpillStack(size_t most);
   void ServeOthers();
   // Forgets all that is grey.
   void DropWork();

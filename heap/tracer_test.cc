@@ -35,6 +35,10 @@ struct Entry {
   Field<Node> node;
 };
 
+struct Quad {
+  Field<Node> nodes[4];
+};
+
 // Workers, worklist capacity, fail every Nth evacuation.
 class TracerTest : public ::testing::TestWithParam<std::tuple<int, int, int>> {
  protected:
@@ -43,6 +47,7 @@ class TracerTest : public ::testing::TestWithParam<std::tuple<int, int, int>> {
   static Options ToOptions() {
     Options options;
     options.max_bytes = 48 << 20;
+    options.collector = CollectorUnderTest();
     options.large_object_bytes = 32 << 10;
     options.read_environment = false;
     options.workers = std::get<0>(GetParam());
@@ -159,6 +164,39 @@ TEST_P(TracerTest, PinnedObjectsWithSubgraphs) {
   }
 }
 
+// Arrays whose scan makes 2,048 objects grey each: those that a worker has in its window come to
+// more than its stack and its deque hold. Where there is a stock, it takes them, and no list
+// through the originals is needed.
+TEST_P(TracerTest, MoreGreyThanADequeHolds) {
+  constexpr size_t kArrays = 40;
+  constexpr size_t kQuads = 512;
+  Local<RefArray<Array<Quad>>> arrays(mutator_, mutator_.NewRefArray<Array<Quad>>(kArrays));
+  for (size_t i = 0; i < kArrays; ++i) {
+    Local<Array<Quad>> quads(mutator_, mutator_.NewArray<Quad>(kQuads));
+    arrays->at(i) = quads;
+    for (size_t j = 0; j < kQuads; ++j) {
+      for (size_t k = 0; k < 4; ++k) {
+        // With a child, which is lost if the node is not scanned.
+        const auto value = static_cast<int64_t>(j + k);
+        const Ref<Node> child = mutator_.New<Node>(nullptr, nullptr, value);
+        const Ref<Node> node = mutator_.New<Node>(child, nullptr, value);
+        quads->at(j).nodes[k] = node;
+      }
+    }
+  }
+  CollectAndVerify(*heap_);
+  for (size_t i = 0; i < kArrays; ++i) {
+    for (size_t j = 0; j < kQuads; ++j) {
+      for (size_t k = 0; k < 4; ++k) {
+        ASSERT_EQ(arrays->at(i)->at(j).nodes[k]->left->value, static_cast<int64_t>(j + k));
+      }
+    }
+  }
+  if (std::get<1>(GetParam()) == 0) {
+    EXPECT_EQ(heap_->stats().worklist_overflows, 0);
+  }
+}
+
 // Regions that fail again and again hold objects that died in between.
 TEST_P(TracerTest, ManyCyclesOfAChangingGraph) {
   Local<RefArray<Node>> array(mutator_, mutator_.NewRefArray<Node>(500));
@@ -192,6 +230,7 @@ INSTANTIATE_TEST_SUITE_P(All, TracerTest,
 // on what it left.
 TEST(TracerRetentionTest, LeftoversMoveOnInTheNextCycle) {
   Options options;
+  options.collector = Collector::kParallel;
   options.max_bytes = 16 << 20;
   options.workers = 1;
   options.read_environment = false;
@@ -223,6 +262,7 @@ TEST(TracerRetentionTest, ToSpaceIsReallyExhausted) {
   constexpr size_t kBig = (6'000 - 16) / 8;
   constexpr size_t kSmall = (1'096 - 16) / 8;
   Options options;
+  options.collector = Collector::kParallel;
   options.max_bytes = 6 << 20;
   options.workers = 1;
   options.page_out = false;

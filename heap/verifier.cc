@@ -28,6 +28,9 @@ absl::Status Verifier::Check() {
   absl::Status status = spaces_.CheckInvariants();
   if (!status.ok()) return status;
   status = CheckRegions();
+  if (remembered_ != nullptr) {
+    remembered_->ForEach([this](uintptr_t edge) { logged_.insert(edge); });
+  }
   for (size_t i = 0; status.ok() && i < roots_.size(); ++i) {
     status = CheckReference(/*from=*/0, /*edge=*/0, roots_[i]);
   }
@@ -41,13 +44,23 @@ absl::Status Verifier::Check() {
 
 absl::Status Verifier::CheckRegions() {
   absl::Status status;
-  spaces_.copy().ForEachBlock([&](Block& block) {
-    for (int region = 0; region < copyspace::kRegionsPerBlock; ++region) {
-      const bool holds_objects = region == spaces_.copy().active_region() || block.retained(region);
-      if (status.ok() && holds_objects) status = CheckRegion(block, region);
-    }
-  });
+  const auto check = [&](const copyspace::CopySpace& space) {
+    space.ForEachBlock([&](Block& block) {
+      for (int region = 0; region < copyspace::kRegionsPerBlock; ++region) {
+        const bool holds_objects = region == space.active_region() || block.retained(region);
+        if (status.ok() && holds_objects) status = CheckRegion(block, region);
+      }
+    });
+  };
+  check(spaces_.copy());
+  if (spaces_.has_generations()) check(spaces_.nursery());
   return status;
+}
+
+// inv.remembered. (What has overflowed is known by its bit alone.)
+bool Verifier::IsRemembered(uintptr_t edge) const {
+  if (!spaces_.IsRemembered(edge)) return false;
+  return remembered_->overflowed() || logged_.contains(edge);
 }
 
 absl::Status Verifier::CheckRegion(const Block& block, int region) {
@@ -85,11 +98,16 @@ absl::Status Verifier::FaultAt(Reference from, uintptr_t edge, Reference object,
 absl::Status Verifier::CheckReference(Reference from, uintptr_t edge, Reference object) {
   if (object == 0) return absl::OkStatus();
   if (!spaces_.Contains(object)) return FaultAt(from, edge, object, "is not in this heap");
-  if (spaces_.copy().Contains(object)) {
+  const bool young = spaces_.InNursery(object);
+  if (young && from != 0 && !spaces_.InNursery(from) && !IsRemembered(edge)) {
+    return FaultAt(from, edge, object, "is young, and the edge is not remembered (inv.remembered)");
+  }
+  if (young || spaces_.copy().Contains(object)) {
     auto it = in_regions_.find(object);
     if (it == in_regions_.end()) {
       return FaultAt(from, edge, object,
-                     spaces_.copy().InReserve(object)
+                     spaces_.copy().InReserve(object) ||
+                             (young && spaces_.nursery().InReserve(object))
                          ? "is in from-space (inv.tospace)"
                          : "is not the beginning of an object in the active region");
     }

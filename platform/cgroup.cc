@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "platform/bytes.h"
 #include "platform/read_file.h"
 
@@ -98,6 +99,18 @@ std::optional<double> QuotaV2(const std::string& directory) {
   return static_cast<double>(*quota) / static_cast<double>(*period);
 }
 
+// "some avg10=1.50 avg60=..." in the first line: per cent of ten seconds.
+std::optional<double> PressureIn(const std::string& file) {
+  const absl::StatusOr<std::string> text = ReadFile(file);
+  if (!text.ok()) return std::nullopt;
+  absl::string_view rest = *text;
+  if (!absl::ConsumePrefix(&rest, "some avg10=")) return std::nullopt;
+  double percent = 0;
+  if (!absl::SimpleAtod(rest.substr(0, rest.find(' ')), &percent)) return std::nullopt;
+  if (!(percent >= 0 && percent <= 100)) return std::nullopt;
+  return percent / 100;
+}
+
 std::optional<double> QuotaV1(const std::string& directory) {
   const std::optional<int64_t> quota =
       PositiveNumberIn(absl::StrCat(directory, "/cpu.cfs_quota_us"));
@@ -128,6 +141,16 @@ std::optional<double> CgroupCpuQuota(const std::string& root, const std::string&
     }
   });
   return tightest;
+}
+
+double MemoryPressure(const std::string& root, const std::string& membership,
+                      const std::string& machine) {
+  double greatest = PressureIn(machine).value_or(0);
+  ForEachGroup(root, membership, "memory", [&greatest](const std::string& directory) {
+    const std::optional<double> here = PressureIn(absl::StrCat(directory, "/memory.pressure"));
+    greatest = std::max(greatest, here.value_or(0));
+  });
+  return greatest;
 }
 
 }  // namespace ebb::platform

@@ -38,6 +38,10 @@ class CgroupTest : public testing::Test {
   Bytes Memory() {
     return CgroupMemoryLimit(absl::StrCat(directory_, "/sys"), absl::StrCat(directory_, "/self"));
   }
+  double Pressure() {
+    return MemoryPressure(absl::StrCat(directory_, "/sys"), absl::StrCat(directory_, "/self"),
+                          absl::StrCat(directory_, "/machine"));
+  }
   std::optional<double> Cpu() {
     return CgroupCpuQuota(absl::StrCat(directory_, "/sys"), absl::StrCat(directory_, "/self"));
   }
@@ -151,6 +155,26 @@ TEST_F(CgroupTest, GarbageIsPassedOver) {
 TEST(CgroupRealTest, ThisMachineHasAnAnswer) {
   EXPECT_GT(CgroupMemoryLimit(), Bytes(0));
   EXPECT_GT(CgroupCpuQuota().value_or(1), 0);
+}
+
+TEST_F(CgroupTest, PressureIsTheGreatestOfGroupsAndMachine) {
+  EXPECT_EQ(Pressure(), 0);
+  Write("machine", "some avg10=1.50 avg60=0.20 avg300=0.00 total=7\nfull avg10=0.00\n");
+  EXPECT_DOUBLE_EQ(Pressure(), 0.015);
+  Write("self", "0::/a/b\n");
+  Write("sys/a/memory.pressure", "some avg10=12.00 avg60=0.00 avg300=0.00 total=9\n");
+  EXPECT_DOUBLE_EQ(Pressure(), 0.12);
+  Write("sys/a/b/memory.pressure", "some avg10=40.25 avg60=0.00 avg300=0.00 total=9\n");
+  EXPECT_DOUBLE_EQ(Pressure(), 0.4025);
+}
+
+TEST_F(CgroupTest, PressureThatMakesNoSenseIsPassedOver) {
+  Write("self", "0::/\n");
+  for (const char* text : {"", "full avg10=50.00\n", "some avg10=\n", "some avg10=101.00 avg60=0\n",
+                           "some avg10=-1.00 avg60=0\n", "some avg10=nan avg60=0\n"}) {
+    Write("sys/memory.pressure", text);
+    EXPECT_EQ(Pressure(), 0) << text;
+  }
 }
 
 }  // namespace

@@ -123,6 +123,11 @@ void FakeSystem::SetMemoryLimit(Bytes limit) {
   memory_limit_ = limit;
 }
 
+void FakeSystem::SetMemoryPressure(double share) {
+  absl::MutexLock lock(&mutex_);
+  memory_pressure_ = share;
+}
+
 void FakeSystem::SetProcessorCount(int count) {
   CHECK_GE(count, 1);
   absl::MutexLock lock(&mutex_);
@@ -212,6 +217,14 @@ Bytes FakeSystem::MemoryLimit() {
     if (memory_limit_.has_value()) return *memory_limit_;
   }
   return base_.MemoryLimit();
+}
+
+double FakeSystem::MemoryPressure() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (memory_pressure_.has_value()) return *memory_pressure_;
+  }
+  return base_.MemoryPressure();
 }
 
 }  // namespace ebb::platform

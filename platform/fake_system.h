@@ -71,6 +71,7 @@ class FakeSystem : public System {
   Bytes reserved() const;
 
   void SetMemoryLimit(Bytes limit);
+  void SetMemoryPressure(double share);
   void SetProcessorCount(int count);
   // Reservations that would bring reserved() over `limit` fail.
   void LimitReservations(Bytes limit);
@@ -88,6 +89,7 @@ class FakeSystem : public System {
   absl::StatusOr<Bytes> PeakResidentMemory() override;
   int ProcessorCount() override;
   Bytes MemoryLimit() override;
+  double MemoryPressure() override;
 
  private:
   class CountingReleaser;
@@ -112,6 +114,7 @@ class FakeSystem : public System {
   Bytes reserved_ ABSL_GUARDED_BY(mutex_);
   std::optional<Bytes> reservation_limit_ ABSL_GUARDED_BY(mutex_);
   std::optional<Bytes> memory_limit_ ABSL_GUARDED_BY(mutex_);
+  std::optional<double> memory_pressure_ ABSL_GUARDED_BY(mutex_);
   std::optional<int> processor_count_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -166,6 +166,8 @@ TEST_F(FakeSystemTest, PretendsToBeAnotherMachine) {
   system_.SetMemoryLimit(MiB(10));
   system_.SetProcessorCount(64);
   EXPECT_EQ(system_.MemoryLimit(), MiB(10));
+  system_.SetMemoryPressure(0.25);
+  EXPECT_EQ(system_.MemoryPressure(), 0.25);
   EXPECT_EQ(system_.ProcessorCount(), 64);
 }
 

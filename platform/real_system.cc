@@ -128,6 +128,8 @@ class RealSystem : public System {
     return std::max(1, static_cast<int>(std::ceil(*quota)));
   }
 
+  double MemoryPressure() override { return platform::MemoryPressure(); }
+
   Bytes MemoryLimit() override {
     const Bytes physical = PageSize() * sysconf(_SC_PHYS_PAGES);
     return std::min(physical, CgroupMemoryLimit());

@@ -71,6 +71,10 @@ class System {
   // The least of physical memory and the memory limits of this process's cgroups, all the way up.
   // Reads files.
   virtual Bytes MemoryLimit() = 0;
+
+  // How short of memory this process's cgroups or the machine have been of late: the share of time,
+  // from 0 to 1, in which some task waited for it (PSI); 0 where that is not known. Reads files.
+  virtual double MemoryPressure() = 0;
 };
 
 }  // namespace ebb::platform

@@ -3,13 +3,15 @@
 
 For tests/run. STATUS is Bazel's: PASSED (a flaky test is not), FAILED, TIMEOUT, ...; or NOT_RUN: it
 did not build, or Bazel ended before. A file that is missing or cut short gives the tests it has.
+Tests that Bazel was told to leave out, by --test_tag_filters=-TAG or --test_size_filters=SIZE (further
+arguments here), have no line.
 """
 
+import argparse
 import json
-import sys
 
 
-def results(lines):
+def results(lines, without_tag=None, only_size=None):
     """The last status of each test, by label, in order of appearance."""
     status = {}
     for line in lines:
@@ -18,7 +20,10 @@ def results(lines):
         except ValueError:
             continue  # cut short: Bazel was killed
         what = event.get("id", {})
-        if "testSize" in event.get("configured", {}):  # of tests only
+        configured = event.get("configured", {})
+        left_out = (without_tag in configured.get("tag", []) or
+                    only_size not in (None, configured.get("testSize")))
+        if "testSize" in configured and not left_out:  # of tests only
             status.setdefault(what["targetConfigured"]["label"], "NOT_RUN")
         if "testSummary" in what:
             status[what["testSummary"]["label"]] = event["testSummary"]["overallStatus"]
@@ -26,9 +31,16 @@ def results(lines):
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("events")
+    parser.add_argument("--test_tag_filters", default="-")
+    parser.add_argument("--test_size_filters")
+    args = parser.parse_args()
+    size = args.test_size_filters and args.test_size_filters.upper()
     try:
-        with open(sys.argv[1], encoding="utf-8") as file:
-            for label, status in results(file).items():
+        with open(args.events, encoding="utf-8") as file:
+            tag = args.test_tag_filters.removeprefix("-") or None
+            for label, status in results(file, tag, size).items():
                 print(label, status)
     except FileNotFoundError:
         pass
