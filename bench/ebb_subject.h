@@ -54,7 +54,10 @@ class EbbSubject {
   static absl::StatusOr<std::unique_ptr<EbbSubject>> Create(const SubjectOptions& options);
 
   absl::Status Collect() { return heap_->Collect(); }
-  int64_t Collections() const { return stats().collections; }
+  int64_t Collections() const {
+    const HeapStats now = stats();
+    return now.collections + now.minor_collections;
+  }
   // collections, pause_ns, time_to_safepoint_ns, heap_bytes, live_bytes.
   void Describe(Record& record) const;
   HeapStats stats() const { return heap_->stats(); }

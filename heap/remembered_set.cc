@@ -45,7 +45,8 @@ std::unique_ptr<EdgeChunk> RememberedSet::Exchange(std::unique_ptr<EdgeChunk> ch
 }
 
 void RememberedSet::PutLocked(std::unique_ptr<EdgeChunk> chunk) {
-  Push(chunk->count > 0 ? put_ : unused_, std::move(chunk));
+  std::unique_ptr<EdgeChunk>& list = chunk->count > 0 ? put_ : unused_;
+  Push(list, std::move(chunk));
 }
 
 void RememberedSet::Put(std::unique_ptr<EdgeChunk> chunk) {
