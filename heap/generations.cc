@@ -16,9 +16,6 @@ using platform::Bytes;
 
 namespace {
 
-constexpr int64_t kLeastAllowance = 2;
-// Until it is known how long pauses are.
-constexpr int64_t kFirstAllowance = 16;
 // How much is allocated past a nursery that was not worth its pauses, in regions: 32 MiB the first
 // time, then more than twice as much each time, to 1 GiB.
 constexpr int64_t kLeastBypass = 512;
@@ -27,7 +24,7 @@ constexpr int64_t kMostBypass = 16 << 10;
 // Of the regions of one half: copies in another order waste some, and want two open regions.
 int64_t MostAllowed(const Options& options) {
   const int64_t regions = Bytes(options.nursery_bytes) / copyspace::kBlockSize;
-  return std::max(regions - regions / 8 - 1, kLeastAllowance);
+  return regions - regions / 8 - 1;
 }
 
 // A test of rare paths wants the set to overflow.
@@ -42,15 +39,13 @@ int64_t FailEvery(const Options& options) { return 16 * options.stress.fail_evac
 
 Generations::Generations(Spaces& spaces, RootTable& roots, const Options& options)
     : spaces_(spaces),
-      target_nanos_(absl::ToInt64Nanoseconds(options.minor_pause_target)),
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
-      most_allowed_(MostAllowed(options)),
       remembered_(spaces.ledger(), spaces.overdraft(), MostChunks(options)),
       failures_(FailEvery(options)),
       minor_(spaces, roots, remembered_, failures_),
-      allowance_(std::min(kFirstAllowance, most_allowed_)),
-      regions_left_(allowance_) {}
+      allowance_(absl::ToInt64Nanoseconds(options.minor_pause_target), MostAllowed(options)),
+      regions_left_(allowance_.regions()) {}
 
 MinorCounts Generations::Run(const std::vector<Mutator*>& mutators,
                              MinorCycle::Survivors survivors,
@@ -68,7 +63,7 @@ void Generations::SetRegionsLeft() {
   const Bytes not_free = left_ + spaces_.nursery().fragmentation();
   const int64_t regions = RoundUp(not_free, kRegionSize) / kRegionSize;
   // Relaxed: see its declaration.
-  regions_left_.store(allowance_ - regions, std::memory_order_relaxed);
+  regions_left_.store(allowance_.regions() - regions, std::memory_order_relaxed);
 }
 
 MinorCounts Generations::Collect(const std::vector<Mutator*>& mutators, bool beside_cycle,
@@ -89,7 +84,7 @@ MinorCounts Generations::Collect(const std::vector<Mutator*>& mutators, bool bes
   MinorCounts counts = Run(mutators, survivors, stopped);
   const bool too_much = TooMuchSurvives(fresh, Bytes(counts.evacuated_bytes));
   // Relaxed: see its declaration.
-  const bool crowded = regions_left_.load(std::memory_order_relaxed) < allowance_ / 4 + 1;
+  const bool crowded = regions_left_.load(std::memory_order_relaxed) < allowance_.regions() / 4 + 1;
   if ((too_much || crowded) && minor_.anything_left()) {
     counts += Run(mutators, MinorCycle::Survivors::kPromote, stopped);
   }
@@ -97,7 +92,7 @@ MinorCounts Generations::Collect(const std::vector<Mutator*>& mutators, bool bes
   if (too_much && !minor_.anything_left()) {
     BypassNursery(std::min(2 * last_bypass_regions_ + kLeastBypass, kMostBypass));
   }
-  AdaptAllowance(platform::MonotonicNanos() - begin);
+  allowance_.NotePause(platform::MonotonicNanos() - begin);
   return counts;
 }
 
@@ -119,17 +114,6 @@ void Generations::BypassNursery(int64_t regions) {
   bypass_regions_ = last_bypass_regions_ = regions;
   // Relaxed: see its declaration.
   regions_left_.store(regions, std::memory_order_relaxed);
-}
-
-// The pause is about linear in what survives, and that grows more slowly than what is allocated.
-void Generations::AdaptAllowance(int64_t nanos) {
-  if (nanos > target_nanos_) {
-    const double share = 0.9 * static_cast<double>(target_nanos_) / static_cast<double>(nanos);
-    const auto fewer = static_cast<int64_t>(std::max(share, 0.5) * static_cast<double>(allowance_));
-    allowance_ = std::max(fewer, kLeastAllowance);
-  } else if (nanos < target_nanos_ / 2) {
-    allowance_ = std::min(allowance_ + allowance_ / 16 + 1, most_allowed_);
-  }
 }
 
 bool Generations::EmptyNursery(const std::vector<Mutator*>& mutators, bool in_part,

@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
+#include "heap/allowance.h"
 #include "heap/evacuator.h"
 #include "heap/minor_cycle.h"
 #include "heap/options.h"
@@ -64,7 +65,7 @@ class Generations {
   bool has_retained() const { return spaces_.nursery().has_retained(); }
 
   // Bytes that mutators may allocate between two minor cycles, about.
-  platform::Bytes allowance() const { return copyspace::kRegionSize * allowance_; }
+  platform::Bytes allowance() const { return copyspace::kRegionSize * allowance_.regions(); }
 
   void AtFork(platform::ForkStep step) { remembered_.AtFork(step); }
 
@@ -77,19 +78,15 @@ class Generations {
   // Until so many regions have been taken from the copy space. Only with nothing young.
   void BypassNursery(int64_t regions);
   void SetRegionsLeft();
-  // How much of the nursery is used, after a minor cycle that took so long.
-  void AdaptAllowance(int64_t nanos);
 
   Spaces& spaces_;
-  const int64_t target_nanos_;
   const bool poison_;
   const bool may_bypass_;
-  const int64_t most_allowed_;  // regions
   RememberedSet remembered_;
   EvacuationFailures failures_;
   MinorCycle minor_;
 
-  int64_t allowance_;
+  Allowance allowance_;
   // How many regions mutators take from the copy space before the nursery is tried again; 0 while
   // it is in use. And the last such number.
   int64_t bypass_regions_ = 0;
