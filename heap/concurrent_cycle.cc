@@ -66,6 +66,7 @@ absl::StatusOr<std::optional<CycleResult>> ConcurrentCycle::Flip(NotePause note_
   parts_.Flip(pause->stopped());
   const auto mutators = static_cast<int64_t>(pause->mutators().size());
   pacer_.BeginCycle(in_copies, mutators + trace_.threads_beside_mutators(), pause->stopped());
+  trace_.weak_reads().Begin(pause->stopped());
   trace_.BeginBesideMutators();
   safepoints_.ArmBarriers(*pause);
   return std::nullopt;
@@ -78,13 +79,16 @@ void ConcurrentCycle::ForwardRoots() {
 }
 
 // inv.trace-ends: when a handshake finds that no mutator has found anything grey since the one
-// before, and nothing was grey anywhere else when it began, nothing will ever be grey again.
+// before, and nothing was grey anywhere else when it began, nothing will ever be grey again; but for
+// what weak references name, which is not saved any more when their reads have ended too.
 void ConcurrentCycle::TraceToTheEnd() {
   do {
     trace_.Drain();
     // Not yet the end, but what is still to be found is mostly little.
     pacer_.NoteDrained();
-  } while (!trace_.idle() || !safepoints_.Handshake());
+    trace_.weak_reads().BeginRound();
+  } while (!trace_.idle() || !safepoints_.Handshake() ||
+           !(MustFinishInPause() || trace_.weak_reads().TryEnd()));
 }
 
 bool ConcurrentCycle::MustFinishInPause() const {
@@ -94,6 +98,7 @@ bool ConcurrentCycle::MustFinishInPause() const {
 TraceCounts ConcurrentCycle::FinishInPause(NotePause note_pause) {
   const TimedPause pause(safepoints_, note_pause);
   trace_.DrainInPause();
+  parts_.ClearWeakRoots();
   // Before the sweep, because a barrier that is armed marks what it meets.
   safepoints_.DisarmBarriers(*pause);
   parts_.CloseAllocators(pause->mutators());
@@ -104,6 +109,9 @@ TraceCounts ConcurrentCycle::FinishInPause(NotePause note_pause) {
 }
 
 TraceCounts ConcurrentCycle::FinishBesideMutators() {
+  // While barriers are armed: they see to it that nobody reads a reference that is to be cleared.
+  parts_.weak_roots_.ForwardBesideMutators(
+      [this](std::atomic<uintptr_t>& slot) { ClearUnlessAlive(spaces_, slot); });
   // What the trace has worked with is room for mutators, who may have little.
   const TraceCounts counts = trace_.Finish();
   // Before the sweep: see FinishInPause.

@@ -24,10 +24,20 @@ int Assistants(const Options& options) {
 
 }  // namespace
 
-Cycle::Cycle(Spaces& spaces, RootTable& roots, Generations* generations,
+void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
+  // Acquire and release: as MutatorForwarder::ForwardLoaded. A failure means that a mutator has
+  // stored something newer, which is alive.
+  uintptr_t bits = slot.load(std::memory_order_acquire);
+  const uintptr_t now = spaces.SurvivorOf(bits);
+  if (now == bits) return;
+  slot.compare_exchange_strong(bits, now, std::memory_order_release, std::memory_order_relaxed);
+}
+
+Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Generations* generations,
              background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
+      weak_roots_(weak_roots),
       generations_(generations),
       stress_(options.stress),
       trace_(spaces, pool,
@@ -59,6 +69,8 @@ absl::StatusOr<CycleResult> Cycle::RunOne(const Safepoints::Pause& pause, bool i
   trace_.failures().SetInPart(in_part);
   result.trace = ForwardAll(pause.mutators());
   trace_.failures().SetInPart(false);
+  // A weak reference to what was not reached is null from here on.
+  ClearWeakRoots();
   // Objects that could not be copied stay, among the remains of those that could.
   if (in_part || result.trace.evacuation.retained_objects > 0) {
     MakeRetainedRegionsParsable(spaces_.copy());
@@ -142,6 +154,13 @@ TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
   });
 }
 
+void Cycle::ClearWeakRoots() {
+  const RootTable::Scan weak(weak_roots_);
+  for (size_t i = 0; i < weak.chunk_count(); ++i) {
+    weak.VisitChunk(i, [this](auto& slot) { ClearUnlessAlive(spaces_, slot); });
+  }
+}
+
 void Cycle::Sweep(const MutatorsStopped& stopped) {
   spaces_.copy().FinishCycle(stopped);
   spaces_.pinned().Sweep();
@@ -164,9 +183,10 @@ absl::Status Cycle::Verify(const Safepoints::Pause& pause) {
     verifier.AddRoot(slot.load(std::memory_order_relaxed));
   };
   for (Mutator* mutator : pause.mutators()) mutator->ForEachLocal(visit);
-  {
-    const RootTable::Scan persistents(roots_);
-    for (size_t i = 0; i < persistents.chunk_count(); ++i) persistents.VisitChunk(i, visit);
+  // What is named by weak references only is there until a cycle finds it unreachable.
+  for (RootTable* table : {&roots_, &weak_roots_}) {
+    const RootTable::Scan slots(*table);
+    for (size_t i = 0; i < slots.chunk_count(); ++i) slots.VisitChunk(i, visit);
   }
   return verifier.Check();
 }

@@ -4,6 +4,7 @@
 #ifndef EBB_HEAP_CYCLE_H_
 #define EBB_HEAP_CYCLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -25,12 +26,16 @@ struct CycleResult {
   int64_t live_bytes = 0;
 };
 
+// After the trace, before the sweep: the weak reference in `slot` names where its object is now, or
+// nothing. Also beside running mutators.
+void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot);
+
 // Kept from cycle to cycle; used by the thread that holds the pause.
 class Cycle {
  public:
   // `generations`: null if the heap has none.
-  Cycle(Spaces& spaces, RootTable& roots, Generations* generations, background::WorkerPool& pool,
-        const Options& options);
+  Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Generations* generations,
+        background::WorkerPool& pool, const Options& options);
   ~Cycle();
 
   // The parallel collector: everything in one pause. The only error is the system's, under
@@ -65,6 +70,7 @@ class Cycle {
   bool EmptyNursery(const Safepoints::Pause& pause, bool in_part = false);
   void Flip(const copyspace::MutatorsStopped& stopped);
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
+  void ClearWeakRoots();
   void Sweep(const copyspace::MutatorsStopped& stopped);
   void SpoilFromSpace(const copyspace::MutatorsStopped& stopped);
 
@@ -73,6 +79,7 @@ class Cycle {
 
   Spaces& spaces_;
   RootTable& roots_;
+  RootTable& weak_roots_;
   Generations* const generations_;
   const StressOptions stress_;
   Trace trace_;

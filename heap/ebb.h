@@ -13,5 +13,6 @@
 #include "heap/persistent.h"
 #include "heap/ref.h"
 #include "heap/type_info.h"
+#include "heap/weak.h"
 
 #endif  // EBB_HEAP_EBB_H_

@@ -37,13 +37,14 @@ int64_t FailEvery(const Options& options) { return 16 * options.stress.fail_evac
 
 }  // namespace
 
-Generations::Generations(Spaces& spaces, RootTable& roots, const Options& options)
+Generations::Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots,
+                         const Options& options)
     : spaces_(spaces),
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
       remembered_(spaces.ledger(), spaces.overdraft(), MostChunks(options)),
       failures_(FailEvery(options)),
-      minor_(spaces, roots, remembered_, failures_),
+      minor_(spaces, roots, weak_roots, remembered_, failures_),
       allowance_(absl::ToInt64Nanoseconds(options.minor_pause_target), MostAllowed(options)),
       regions_left_(allowance_.regions()) {}
 

@@ -28,7 +28,7 @@ namespace ebb::internal {
 class Generations {
  public:
   // `options` are resolved; `spaces` have a nursery.
-  Generations(Spaces& spaces, RootTable& roots, const Options& options);
+  Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots, const Options& options);
 
   // By mutators, any thread.
   RememberedSet& remembered() { return remembered_; }

@@ -77,5 +77,6 @@ Options Heap::options() const {
 absl::Status Heap::SetMaxBytes(int64_t max_bytes) { return core_->SetMaxBytes(max_bytes); }
 
 internal::RootTable& Heap::roots() { return core_->roots(); }
+internal::RootTable& Heap::weak_roots() { return core_->weak_roots(); }
 
 }  // namespace ebb

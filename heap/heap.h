@@ -78,7 +78,7 @@ class Heap {
   // memory for it cannot be had. EBB_OPTIONS in the environment overrides `options`, unless
   // Options::read_environment is off.
   static absl::StatusOr<std::unique_ptr<Heap>> Create(const Options& options = Options());
-  // Persistents that are left read as null from here on; objects go when the last Mutator detaches.
+  // Persistents and Weaks that are left read as null from here on; objects go when the last Mutator detaches.
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -113,6 +113,7 @@ class Heap {
 
   // For Ebb's own classes.
   internal::RootTable& roots();
+  internal::RootTable& weak_roots();
   const std::shared_ptr<internal::HeapCore>& core() const { return core_; }
 
  private:

@@ -67,7 +67,8 @@ HeapCore::HeapCore(Options options)
     : options_(std::move(options)),
       system_(*options_.system),
       safepoints_(options_.safepoint_warning),
-      roots_(RootTable::New()) {}
+      roots_(RootTable::New()),
+      weak_roots_(RootTable::New()) {}
 
 absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
   std::shared_ptr<HeapCore> core(new HeapCore(Resolve(std::move(options))));
@@ -106,9 +107,10 @@ absl::Status HeapCore::Start() {
       IsConcurrent(options_.collector) ? options_.collector_niceness : 0;
   pool_ = background::WorkerPools::Get().Share(system_, niceness, options_.workers - 1, "ebb-gc");
   if (spaces_->has_generations()) {
-    generations_ = std::make_unique<Generations>(*spaces_, *roots_, options_);
+    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *weak_roots_, options_);
   }
-  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, generations_.get(), *pool_, options_);
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *weak_roots_, generations_.get(), *pool_,
+                                   options_);
   if (2 * cycle_->memory() > Bytes(options_.max_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "option workers: '", options_.workers, "' need ", cycle_->memory(),
@@ -171,6 +173,7 @@ HeapCore::~HeapCore() {
   if (collector_ != nullptr) trace().Abandon();
   collector_ = nullptr;  // which may still be at work
   roots_->Disown();
+  weak_roots_->Disown();
 }
 
 class HeapCore::Turn {
@@ -193,7 +196,8 @@ class HeapCore::Turn {
 
 std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
   if (collector_ == nullptr) return nullptr;
-  return std::make_unique<MutatorForwarder>(*spaces_, trace().greys(), trace().failures());
+  return std::make_unique<MutatorForwarder>(*spaces_, trace().greys(), trace().failures(),
+                                            trace().weak_reads());
 }
 
 void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
@@ -606,6 +610,7 @@ void HeapCore::AtFork(platform::ForkStep step) {
   if (collector_ != nullptr) collector_->AtFork(step);
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
+  trace().weak_reads().AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);
   platform::LockAcrossFork(stats_mu_, step);
@@ -614,7 +619,7 @@ void HeapCore::AtFork(platform::ForkStep step) {
 
 void HeapCore::AbandonMutatorsInChild() {
   safepoints_.RemoveOthersInChild([this](Mutator& mutator) {
-    mutator.AbandonInChild([this](uintptr_t bits) { roots_->Acquire()->Store(bits); });
+    mutator.AbandonInChild([this](uintptr_t bits) { RootTable::Store(roots_->Acquire(), bits); });
   });
 }
 

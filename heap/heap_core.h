@@ -45,10 +45,14 @@ class HeapCore {
   Safepoints& safepoints() { return safepoints_; }
   Spaces& spaces() { return *spaces_; }
   RootTable& roots() { return *roots_; }
+  RootTable& weak_roots() { return *weak_roots_; }
   Trace& trace() { return cycle_->trace(); }
 
-  // The Heap itself has gone: Persistents read as null.
-  void ClearRoots() { roots_->Clear(); }
+  // The Heap itself has gone: Persistents and Weaks read as null.
+  void ClearRoots() {
+    roots_->Clear();
+    weak_roots_->Clear();
+  }
 
   // Null without generations.
   RememberedSet* remembered() {
@@ -140,7 +144,8 @@ class HeapCore {
   const Options options_;
   platform::System& system_;
   Safepoints safepoints_;
-  RootTable* const roots_;  // owns itself: see RootTable::Disown
+  RootTable* const roots_;       // owns itself: see RootTable::Disown
+  RootTable* const weak_roots_;  // likewise
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational
   std::unique_ptr<HeapLimit> limit_;

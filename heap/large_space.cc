@@ -108,6 +108,10 @@ bool LargeSpace::TryMark(Reference object) {
   return seen != cycle_ && mark.compare_exchange_strong(seen, cycle_, std::memory_order_relaxed);
 }
 
+bool LargeSpace::IsMarked(Reference object) const {
+  return HeaderOf(object).marked_in.load(std::memory_order_relaxed) == cycle_;  // as above
+}
+
 void LargeSpace::ClearMarks(const copyspace::MutatorsStopped&) { ++cycle_; }
 
 void LargeSpace::Sweep() {

@@ -46,6 +46,7 @@ class LargeSpace {
 
   // True for the one caller that marks the object first in this cycle. Concurrent with itself.
   bool TryMark(copyspace::Reference object);
+  bool IsMarked(copyspace::Reference object) const;
 
   // Begins a cycle: nothing is marked.
   void ClearMarks(const copyspace::MutatorsStopped&);

@@ -25,6 +25,8 @@ class LoadBarrier {
   // `bits` was loaded from `slot` and may lead into from-space. The reference to use in its place;
   // the slot is healed, unless it holds something else by now.
   virtual uintptr_t Forward(std::atomic<uintptr_t>& slot, uintptr_t bits) = 0;
+  // The same for a weak reference: 0 if a cycle has found that nothing else leads to the object.
+  virtual uintptr_t ForwardWeak(std::atomic<uintptr_t>& slot, uintptr_t bits) = 0;
 
  protected:
   ~LoadBarrier() = default;
@@ -74,6 +76,15 @@ inline uintptr_t LoadReference(std::atomic<uintptr_t>& slot) {
       __builtin_expect_with_probability(load_filter.barrier != nullptr, 0, 0.6)) {
     if (!load_filter.Passes(bits)) [[unlikely]]
       return ForwardLoaded(slot, bits);
+  }
+  return bits;
+}
+
+// The same of a weak reference.
+inline uintptr_t LoadWeakReference(std::atomic<uintptr_t>& slot) {
+  const uintptr_t bits = slot.load(std::memory_order_acquire);  // as above
+  if (kHasLoadBarrier && load_filter.barrier != nullptr && !load_filter.Passes(bits)) {
+    return load_filter.barrier->ForwardWeak(slot, bits);
   }
   return bits;
 }

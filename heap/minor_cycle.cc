@@ -24,6 +24,7 @@ MinorCounts MinorCycle::Run(const std::vector<Mutator*>& mutators, Survivors sur
   ForwardRoots(mutators);
   ForwardRemembered();
   Drain();
+  ClearWeakRoots();
   CloseAllocators();
   if (counts_.retained_objects > 0) MakeRetainedRegionsParsable(nursery_);
   nursery_.FinishCycle(stopped);
@@ -190,6 +191,26 @@ template <MinorCycle::Holder kHolder>
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void MinorCycle::ScanAs(Reference object) {
   ForEachReferenceOf(TypeOf(object), object, [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
     ForwardEdge<kHolder>(edge);
+  });
+}
+
+void MinorCycle::ClearWeakRoots() {
+  const RootTable::Scan weak(weak_roots_);
+  weak.VisitStored([this](std::atomic<uintptr_t>& slot) {
+    // Relaxed, and release: as ForwardEdge.
+    const Reference reference = slot.load(std::memory_order_relaxed);
+    if (!spaces_.InNursery(reference)) return false;
+    Reference now = reference;
+    if (nursery_.InFromSpace(reference)) {
+      const ForwardingWord::Snapshot word = ForwardingWord::Of(reference).LoadPlain();
+      if (word.is_forwarded()) {
+        now = word.forwarded();
+      } else if (!word.retained_in(nursery_.cycle_parity())) {
+        now = 0;
+      }
+      slot.store(now, std::memory_order_release);
+    }
+    return spaces_.InNursery(now);
   });
 }
 

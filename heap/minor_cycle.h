@@ -42,14 +42,16 @@ struct MinorCounts {
 };
 
 // Kept from cycle to cycle; used by the thread that holds a pause, beside which workers may trace
-// the copy space (see the design page). O(survivors, roots, remembered edges).
+// the copy space (see the design page). O(survivors, roots, remembered edges)
+// and chunks of Weaks that have been stored to.
 class MinorCycle {
  public:
-  MinorCycle(Spaces& spaces, RootTable& roots, RememberedSet& remembered,
+  MinorCycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, RememberedSet& remembered,
              EvacuationFailures& failures)
       : spaces_(spaces),
         nursery_(spaces.nursery()),
         roots_(roots),
+        weak_roots_(weak_roots),
         remembered_(remembered),
         failures_(failures),
         edges_(&remembered) {}
@@ -102,11 +104,13 @@ class MinorCycle {
   void Scan(copyspace::Reference object);
   template <Holder kHolder>
   void ScanAs(copyspace::Reference object);
+  void ClearWeakRoots();
   void CloseAllocators();
 
   Spaces& spaces_;
   copyspace::CopySpace& nursery_;
   RootTable& roots_;
+  RootTable& weak_roots_;
   RememberedSet& remembered_;
   EvacuationFailures& failures_;
 

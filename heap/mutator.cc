@@ -41,13 +41,13 @@ namespace internal {
 class ThreadBarriers final : public LoadBarrier {
  public:
   uintptr_t Forward(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
-    for (const Mutator* m = this_threads_mutators; bits != 0 && m != nullptr;
-         m = m->next_on_thread_) {
-      if (IsArmed(*m) && m->heap_->spaces().Contains(bits)) {
-        return m->forwarder_->ForwardLoaded(slot, bits);
-      }
-    }
-    return bits;
+    const Mutator* m = ArmedFor(bits);
+    return m == nullptr ? bits : m->forwarder_->ForwardLoaded(slot, bits);
+  }
+
+  uintptr_t ForwardWeak(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
+    const Mutator* m = ArmedFor(bits);
+    return m == nullptr ? bits : m->forwarder_->ForwardLoadedWeak(slot, bits);
   }
 
   static void LogEdge(uintptr_t edge) {
@@ -90,6 +90,15 @@ class ThreadBarriers final : public LoadBarrier {
   }
 
  private:
+  // The mutator whose heap the reference is of, if its barrier is armed.
+  static const Mutator* ArmedFor(uintptr_t bits) {
+    if (bits == 0) return nullptr;
+    const Mutator* m = this_threads_mutators;
+    while (m != nullptr && !(IsArmed(*m) && m->heap_->spaces().Contains(bits))) {
+      m = m->next_on_thread_;
+    }
+    return m;
+  }
   static bool IsArmed(const Mutator& mutator) { return mutator.runs() && mutator.barrier_armed_; }
 };
 

@@ -35,6 +35,11 @@ uintptr_t MutatorForwarder::ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_
   return to;
 }
 
+uintptr_t MutatorForwarder::ForwardLoadedWeak(std::atomic<uintptr_t>& slot, uintptr_t bits) {
+  return weak_reads_.Read([&] { return ForwardLoaded(slot, bits); },
+                          [&] { return spaces_.SurvivorOf(bits); });
+}
+
 void MutatorForwarder::NoteGrey(Reference object, const TypeInfo& type, Reference original) {
   if (!type.has_references()) return;
   found_grey_ = true;

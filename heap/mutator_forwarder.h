@@ -13,6 +13,7 @@
 #include "heap/evacuator.h"
 #include "heap/shared_greys.h"
 #include "heap/spaces.h"
+#include "heap/weak_reads.h"
 
 namespace ebb::internal {
 
@@ -20,8 +21,12 @@ namespace ebb::internal {
 // cycle.
 class MutatorForwarder {
  public:
-  MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationFailures& failures)
-      : spaces_(spaces), shared_(shared), evacuator_(spaces.copy(), failures) {}
+  MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationFailures& failures,
+                   WeakReads& weak_reads)
+      : spaces_(spaces),
+        shared_(shared),
+        weak_reads_(weak_reads),
+        evacuator_(spaces.copy(), failures) {}
   MutatorForwarder(const MutatorForwarder&) = delete;
   MutatorForwarder& operator=(const MutatorForwarder&) = delete;
 
@@ -29,6 +34,8 @@ class MutatorForwarder {
   copyspace::Reference Forward(copyspace::Reference reference);
   // As LoadBarrier::Forward, for a reference into this heap.
   uintptr_t ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits);
+  // As LoadBarrier::ForwardWeak, likewise.
+  uintptr_t ForwardLoadedWeak(std::atomic<uintptr_t>& slot, uintptr_t bits);
 
   // Leaves what is grey to the workers.
   void HandOver() {
@@ -52,6 +59,7 @@ class MutatorForwarder {
 
   Spaces& spaces_;
   SharedGreys& shared_;
+  WeakReads& weak_reads_;
   Evacuator evacuator_;
   GreyChain greys_;
   int waiting_ = 0;

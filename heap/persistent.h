@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "heap/field.h"
 #include "heap/heap.h"
@@ -27,52 +26,30 @@ class Persistent {
   using Target = T;
 
   Persistent() = default;  // no heap, always null; assign another Persistent to it
-  explicit Persistent(Heap& heap) : slot_(heap.roots().Acquire()) {}
-  Persistent(Heap& heap, Ref<T> value) : Persistent(heap) { slot_->Store(value.bits()); }
-  Persistent(const Persistent& other) : slot_(other.Duplicate()) {}
-  Persistent(Persistent&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
-  ~Persistent() {
-    if (slot_ != nullptr) internal::RootTable::Release(slot_);
-  }
+  explicit Persistent(Heap& heap) : handle_(heap.roots()) {}
+  Persistent(Heap& heap, Ref<T> value) : Persistent(heap) { handle_.Store(value.bits()); }
 
-  Persistent& operator=(const Persistent& other) {
-    if (this != &other) *this = Persistent(other);
-    return *this;
-  }
-  Persistent& operator=(Persistent&& other) noexcept {
-    Persistent taken(std::move(other));  // which leaves `other` without a root
-    std::swap(slot_, taken.slot_);
-    return *this;
-  }
   // Needs a heap: a default-constructed Persistent must be assigned one first (checked).
   Persistent& operator=(Ref<T> value) {
-    internal::RootTable::CheckHasHeap(slot_);
-    slot_->Store(value.bits());
+    handle_.Store(value.bits());
     return *this;
   }
   Persistent& operator=(std::nullptr_t) {
-    if (slot_ != nullptr) internal::RootTable::StoreNull(slot_);
+    handle_.StoreNull();
     return *this;
   }
 
   operator Ref<T>() const {  // NOLINT: implicit, to read like a pointer
-    if (slot_ == nullptr) return nullptr;
-    const uintptr_t bits = slot_->Load();
+    const uintptr_t bits = handle_.Load();
     return bits == 0 ? Ref<T>() : Ref<T>::FromBits(bits, internal::Stamp::At(bits));
   }
   T* get() const { return static_cast<Ref<T>>(*this).get(); }
   T* operator->() const { return get(); }
   T& operator*() const { return *get(); }
-  explicit operator bool() const { return slot_ != nullptr && !slot_->is_null(); }
+  explicit operator bool() const { return !handle_.is_null(); }
 
  private:
-  // The copy is made under the table's lock, which a cycle holds too: the slot's value cannot move
-  // on between the load and the store.
-  internal::RootSlot* Duplicate() const {
-    return slot_ == nullptr ? nullptr : internal::RootTable::Duplicate(slot_);
-  }
-
-  internal::RootSlot* slot_ = nullptr;
+  internal::RootHandle handle_;
 };
 
 }  // namespace ebb

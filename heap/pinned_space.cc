@@ -126,6 +126,13 @@ bool PinnedSpace::TryMark(Reference object) {
   return (word.fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
 }
 
+bool PinnedSpace::IsMarked(Reference object) const {
+  const Chunk& chunk = ChunkOf(object);
+  const size_t index = chunk.IndexOf(object);
+  // Relaxed: as above.
+  return (chunk.marked[index / 64].load(std::memory_order_relaxed) >> (index % 64) & 1) != 0;
+}
+
 // Every sweep leaves its chunks without marks.
 void PinnedSpace::ClearMarks(const copyspace::MutatorsStopped&) {
   absl::MutexLock lock(&mu_);

@@ -43,6 +43,7 @@ class PinnedSpace {
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
   // As of LargeSpace.
   bool TryMark(copyspace::Reference object);
+  bool IsMarked(copyspace::Reference object) const;
   // O(1).
   void ClearMarks(const copyspace::MutatorsStopped&) ABSL_LOCKS_EXCLUDED(mu_);
   // Slots that are not marked are free; chunks without a slot are to be released. Nobody marks any

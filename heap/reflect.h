@@ -35,8 +35,8 @@ consteval void CheckPart() {
                 "collector does not see raw pointers: use ebb::Field<T>.");
   static_assert(
       mistake != kHandle,
-      "Ebb: a managed type has a Ref, Local or Persistent member. Those are for the stack "
-      "and for ordinary C++ objects: inside a managed object use ebb::Field<T>.");
+      "Ebb: a managed type has a Ref, Local, Persistent or Weak member. Those are for the "
+      "stack and for ordinary C++ objects: inside a managed object use ebb::Field<T>.");
   static_assert(
       mistake != kVariableSized,
       "Ebb: a String or an array cannot be a member or a type for New, as its size varies. "

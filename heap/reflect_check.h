@@ -55,6 +55,8 @@ template <typename T>
 inline constexpr bool kIsHandle<Local<T>> = true;
 template <typename T>
 inline constexpr bool kIsHandle<Persistent<T>> = true;
+template <typename T>
+inline constexpr bool kIsHandle<Weak<T>> = true;
 
 template <typename T>
 inline constexpr bool kIsVariableSized = std::is_same_v<T, String>;

@@ -54,6 +54,8 @@ template <typename T>
 class Local;
 template <typename T>
 class Persistent;
+template <typename T>
+class Weak;
 template <typename E>
 class Array;
 class String;

@@ -1,7 +1,6 @@
 #include "heap/root_table.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
@@ -39,14 +38,14 @@ void RootTable::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSI
   if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
 }
 
-RootTable& RootTable::TableOf(const RootSlot* slot) {
-  const uintptr_t chunk = reinterpret_cast<uintptr_t>(slot) & ~(kChunkBytes - 1);
-  return *reinterpret_cast<const Chunk*>(chunk)->table;
+RootTable::Chunk& RootTable::ChunkOf(const RootSlot* slot) {
+  return *reinterpret_cast<Chunk*>(reinterpret_cast<uintptr_t>(slot) & ~(kChunkBytes - 1));
 }
 
 void RootTable::CheckHasHeap(const RootSlot* slot) {
-  CHECK(slot != nullptr) << "a default-constructed ebb::Persistent has no heap: construct it as "
-                            "Persistent<T>(heap), or assign another Persistent to it first";
+  CHECK(slot != nullptr) << "a default-constructed ebb::Persistent has no heap, nor has an "
+                            "ebb::Weak: construct it as Persistent<T>(heap), or assign another "
+                            "Persistent to it first";
 }
 
 void RootTable::AddChunk() {
@@ -88,14 +87,22 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
   // in Field.
   const uintptr_t bits = slot->bits_.load(std::memory_order_acquire);
   if (table.forwarding_ && bits != 0) late.push_back(copy);
-  copy->Store(bits);
+  Store(copy, bits);
   return copy;
+}
+
+// Release as in Field: the payload is the body of the object.
+void RootTable::Store(RootSlot* slot, uintptr_t bits) {
+  std::atomic<bool>& stored = ChunkOf(slot).stored;
+  if (!stored.load(std::memory_order_relaxed)) stored.store(true, std::memory_order_relaxed);
+  slot->bits_.store(bits, std::memory_order_release);
 }
 
 void RootTable::StoreNull(RootSlot* slot) {
   RootTable& table = TableOf(slot);
   absl::MutexLock lock(&table.mu_);
-  slot->Store(0);
+  // Relaxed: null publishes nothing.
+  slot->bits_.store(0, std::memory_order_relaxed);
 }
 
 void RootTable::Release(RootSlot* slot) {
@@ -152,15 +159,16 @@ void RootTable::ForwardBesideMutators(
   forwarding_ = true;
   late_copies_.clear();
   for (;;) {
-    const size_t per_chunk = std::tuple_size_v<decltype(Chunk::slots)>;
-    const size_t end = std::min(next + kAtATime, chunks_.size() * per_chunk);
-    for (; next < end; ++next) forward_slot(chunks_[next / per_chunk]->slots[next % per_chunk]);
+    const size_t end = std::min(next + kAtATime, chunks_.size() * kSlotsPerChunk);
+    for (; next < end; ++next) {
+      forward_slot(chunks_[next / kSlotsPerChunk]->slots[next % kSlotsPerChunk]);
+    }
     for (size_t i = 0; i < kAtATime && !late_copies_.empty(); ++i) {
       RootSlot* late = late_copies_.back();
       late_copies_.pop_back();
       forward_slot(*late);
     }
-    if (next == chunks_.size() * per_chunk && late_copies_.empty()) break;
+    if (next == chunks_.size() * kSlotsPerChunk && late_copies_.empty()) break;
     // Others may have the lock.
     mu_.Unlock();
     mu_.Lock();
@@ -180,6 +188,18 @@ void RootTable::Scan::VisitChunk(
     // Relaxed: mutators are stopped; the pause orders their stores before this.
     const uintptr_t bits = slot.bits_.load(std::memory_order_relaxed);
     if (bits != 0 && (bits & RootSlot::kFree) == 0) visit(slot.bits_);
+  }
+}
+
+void RootTable::Scan::VisitStored(
+    absl::FunctionRef<bool(std::atomic<uintptr_t>& slot)> visit) const {
+  for (size_t i = 0; i < table_.chunks_.size(); ++i) {
+    // Relaxed, both: as VisitChunk.
+    std::atomic<bool>& stored = table_.chunks_[i]->stored;
+    if (!stored.load(std::memory_order_relaxed)) continue;
+    bool again = false;
+    VisitChunk(i, [&](std::atomic<uintptr_t>& slot) { again |= visit(slot); });
+    stored.store(again, std::memory_order_relaxed);
   }
 }
 

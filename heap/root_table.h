@@ -1,4 +1,5 @@
-// RootTable: the slots behind a heap's Persistents. Design: docs/design/safepoints.md#roots
+// RootTable: the slots behind a heap's Persistents, or behind its Weaks. Design:
+// docs/design/safepoints.md#roots, docs/design/weak.md
 
 #ifndef EBB_HEAP_ROOT_TABLE_H_
 #define EBB_HEAP_ROOT_TABLE_H_
@@ -7,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -22,9 +24,9 @@ class RootSlot {
  public:
   // As of a Field: by attached threads, through the load barrier.
   uintptr_t Load() { return LoadReference(bits_); }
+  // The same of a Weak's slot.
+  uintptr_t LoadWeak() { return LoadWeakReference(bits_); }
   bool is_null() const { return bits_.load(std::memory_order_relaxed) == 0; }  // publishes nothing
-  // Release as in Field: the payload is the body of the object.
-  void Store(uintptr_t bits) { bits_.store(bits, std::memory_order_release); }
 
  private:
   friend class RootTable;
@@ -38,6 +40,7 @@ class RootSlot {
 class RootTable {
  public:
   static constexpr size_t kChunkBytes = 4096;
+  static constexpr size_t kSlotsPerChunk = kChunkBytes / sizeof(RootSlot) - 2;
 
   // For the heap: Disown is its last call.
   static RootTable* New() { return new RootTable; }
@@ -51,6 +54,8 @@ class RootTable {
   static void Release(RootSlot* slot);
   // A new slot with the same value.
   static RootSlot* Duplicate(RootSlot* slot);
+  // By attached threads, and by whoever has just acquired the slot.
+  static void Store(RootSlot* slot, uintptr_t bits);
   // By any thread, attached or not: waits for a cycle that is forwarding the slot.
   static void StoreNull(RootSlot* slot);
   // Stops the program, saying what to do, if there is no slot.
@@ -76,6 +81,10 @@ class RootTable {
     size_t chunk_count() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return table_.chunks_.size(); }
     void VisitChunk(size_t chunk, absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const
         ABSL_NO_THREAD_SAFETY_ANALYSIS;
+    // The same for the chunks in which something may have been stored since the last call. True
+    // from `visit`: the slot is to be visited by the next call, too.
+    void VisitStored(absl::FunctionRef<bool(std::atomic<uintptr_t>& slot)> visit) const
+        ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
    private:
     RootTable& table_;
@@ -90,13 +99,16 @@ class RootTable {
  private:
   struct alignas(kChunkBytes) Chunk {
     RootTable* table;
-    std::array<RootSlot, (kChunkBytes - sizeof(RootTable*)) / sizeof(RootSlot)> slots;
+    // Since the last VisitStored. Relaxed: the pause in which it is read orders it.
+    std::atomic<bool> stored = false;
+    std::array<RootSlot, kSlotsPerChunk> slots;
   };
   static_assert(sizeof(Chunk) == kChunkBytes);
 
   RootTable();
   ~RootTable();
-  static RootTable& TableOf(const RootSlot* slot);
+  static Chunk& ChunkOf(const RootSlot* slot);
+  static RootTable& TableOf(const RootSlot* slot) { return *ChunkOf(slot).table; }
   RootSlot* AcquireLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ClearLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -113,6 +125,40 @@ class RootTable {
   // While ForwardBesideMutators is on its way: copies that were made behind its back.
   bool forwarding_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<RootSlot*> late_copies_ ABSL_GUARDED_BY(mu_);
+};
+
+// A slot of one's own, or none.
+class RootHandle {
+ public:
+  RootHandle() = default;
+  explicit RootHandle(RootTable& table) : slot_(table.Acquire()) {}
+  // The copy is made under the table's lock, which a cycle holds too: the slot's value cannot move
+  // on between the load and the store.
+  RootHandle(const RootHandle& other)
+      : slot_(other.slot_ == nullptr ? nullptr : RootTable::Duplicate(other.slot_)) {}
+  RootHandle(RootHandle&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+  RootHandle& operator=(RootHandle other) noexcept {
+    std::swap(slot_, other.slot_);
+    return *this;
+  }
+  ~RootHandle() {
+    if (slot_ != nullptr) RootTable::Release(slot_);
+  }
+
+  bool is_null() const { return slot_ == nullptr || slot_->is_null(); }
+  uintptr_t Load() const { return slot_ == nullptr ? 0 : slot_->Load(); }
+  uintptr_t LoadWeak() const { return slot_ == nullptr ? 0 : slot_->LoadWeak(); }
+  // Needs a slot (checked).
+  void Store(uintptr_t bits) {
+    RootTable::CheckHasHeap(slot_);
+    RootTable::Store(slot_, bits);
+  }
+  void StoreNull() {
+    if (slot_ != nullptr) RootTable::StoreNull(slot_);
+  }
+
+ private:
+  RootSlot* slot_ = nullptr;
 };
 
 }  // namespace ebb::internal

@@ -134,6 +134,19 @@ Spaces::~Spaces() {
   LOG_IF(ERROR, !status.ok()) << status;
 }
 
+copyspace::Reference Spaces::SurvivorOf(copyspace::Reference object) const {
+  if (copy_->Contains(object)) {
+    if (!copy_->InFromSpace(object)) return object;
+    const auto word = copyspace::ForwardingWord::Of(object).Load();
+    if (word.is_forwarded()) return word.forwarded();
+    return word.retained_in(copy_->cycle_parity()) ? object : 0;
+  }
+  if (InNursery(object)) return object;
+  const bool marked =
+      pinned_->Contains(object) ? pinned_->IsMarked(object) : large_->IsMarked(object);
+  return marked ? object : 0;
+}
+
 void Spaces::ForEachMarkedInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const {
   pinned_->ForEachMarked(visit);
   large_->ForEachMarked(visit);

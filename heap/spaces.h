@@ -100,6 +100,9 @@ class Spaces {
   bool TryMarkInPlace(copyspace::Reference object) {
     return pinned_->Contains(object) ? pinned_->TryMark(object) : large_->TryMark(object);
   }
+  // After a trace has ended, and before anything is swept: the reference of the object now, or 0 if
+  // the cycle has not reached it. Acquires the copy.
+  copyspace::Reference SurvivorOf(copyspace::Reference object) const;
   // Visits every object marked in place in this cycle.
   void ForEachMarkedInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;
   // Visits every object of these spaces that no sweep has freed.

@@ -20,6 +20,7 @@
 #include "heap/grey_stock.h"
 #include "heap/shared_greys.h"
 #include "heap/spaces.h"
+#include "heap/weak_reads.h"
 #include "platform/bytes.h"
 
 namespace ebb::internal {
@@ -38,7 +39,7 @@ struct TraceCounts {
 };
 
 // Kept from cycle to cycle. Run is for a pause; what a concurrent cycle uses says so. For the
-// thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys, failures.
+// thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys, weak_reads, failures.
 class Trace {
  public:
   struct Options {
@@ -92,6 +93,7 @@ class Trace {
   bool Assist(platform::Bytes most, int64_t deadline) ABSL_LOCKS_EXCLUDED(assistants_mu_);
 
   SharedGreys& greys() { return greys_; }
+  WeakReads& weak_reads() { return weak_reads_; }
   EvacuationFailures& failures() { return failures_; }
 
   // Of all tables: the workers', the assistants', and what they share.
@@ -141,6 +143,7 @@ class Trace {
   EvacuationFailures failures_;
   GreyStock stock_;
   SharedGreys greys_;
+  WeakReads weak_reads_;
   background::WorkerPool::Job* job_ = nullptr;  // of the Run in progress
 };
 

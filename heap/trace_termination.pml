@@ -13,14 +13,16 @@
  *   1. Drain: it scans what is on its list, and takes what is shared, until both are empty. Its
  *      helpers have gone by then; how they agree on that is background/termination.pml.
  *   2. Handshake: under the lock, each running mutator is asked, each blocked one answered for.
- *   3. Every answer is in. The trace has ended if none said that something was found grey. Under
- *      the same lock what was said is forgotten, for the next handshake.
+ *   3. Every answer is in. Under the same lock what was said is forgotten, for the next handshake.
+ *   4. If none said that something was found grey, and no read of a weak reference has saved
+ *      anything since 2 began (WeakReads), the trace has ended.
  * (Between 1 and 2, TraceToTheEnd looks at the shared list once more, to save a handshake. The end
  * does not depend on that look, and the model has none.)
  *
  * A mutator loads from the objects that it holds, which greys what it finds; stores that elsewhere,
  * and clears the fields it came from; hands its chain over; takes an object from the shared list
- * and scans it (an assist, which the code does not do yet). It answers, under the lock and with an
+ * and scans it (an assist); reads a weak reference, which greys the object in the middle of the
+ * chain even if nothing else leads there any more. It answers, under the lock and with an
  * empty chain, at a safepoint, when it blocks and when it detaches: whether it has greyed anything,
  * or taken anything from the shared list, since it last answered. If it detaches, that counts even
  * if it is not asked (Safepoints::Detach). One of the two detaches and attaches again.
@@ -42,6 +44,8 @@
  *   BUG_OWED_LEFT      the collector does not forward the roots of blocked mutators
  *   BUG_OWED_LATE      a mutator that has unblocked may answer before it forwards its root
  *   BUG_OWED_CLEAN     a mutator that forwards its root does not tell of that
+ *   BUG_WEAK_UNTOLD    reads of weak references do not tell WeakReads that they save
+ *   BUG_WEAK_LATE      step 2 forgets what they have told where it ends, not before it begins
  * And one that shows that the trace does end:
  *   PROBE_END          fails when the trace has ended
  */
@@ -71,10 +75,14 @@ bool owes[kMutators] = true;     /* Mutator::roots_owed_ */
 bool found[kMutators];           /* MutatorForwarder::found_grey_ */
 bool asked[kMutators];           /* its acknowledgement is due */
 bool found_grey;                 /* Safepoints::found_grey_ */
+bool saved;                      /* WeakReads::saved_ */
 bool ended = false;
 
 /* What a mutator owes: the head of the chain, which others reach too, and its last object. */
 #define OwedRoot(mutator) (mutator -> kObjects - 1 : 0)
+
+/* The object that the weak reference names. */
+#define kNamed 1
 
 #define In(where) (place[0] == where || place[1] == where || place[2] == where)
 #define Holds(object) (held[me] & (1 << object))
@@ -113,6 +121,11 @@ bool ended = false;
 #define kToldOfRoots false
 #else
 #define kToldOfRoots true
+#endif
+#ifdef BUG_WEAK_UNTOLD
+#define kToldOfWeak false
+#else
+#define kToldOfWeak true
 #endif
 #ifdef BUG_NOT_DRAINED
 #define ListDone true
@@ -198,6 +211,11 @@ end:
   :: CLEAR(0)
   :: CLEAR(1)
   :: CLEAR(2)
+  /* WeakReads::Read: step 4 waits for it. */
+  :: atomic {
+      Acts && !Holds(kNamed) ->
+      held[me] = held[me] | (1 << kNamed); Grey(kNamed, kToldOfLoads); saved = saved || kToldOfWeak
+    }
   :: TAKE(0)
   :: TAKE(1)
   :: TAKE(2)
@@ -325,10 +343,14 @@ inline CheckEnd() {
 
 proctype Collector() {
   byte object = 0, root = 0, steps = 0;
+  bool none_found;
   ForwardRoots();
   do
   :: true ->
     Drain();
+#ifndef BUG_WEAK_LATE
+    saved = false;
+#endif
     atomic {
 #ifdef BUG_CLEAR_LATE
       found_grey = false;
@@ -337,13 +359,19 @@ proctype Collector() {
     };
     atomic {
       !asked[0] && !asked[1] ->
-      if
-      :: !found_grey -> ended = true; CheckEnd(); break
-      :: else
-      fi;
+      none_found = !found_grey;
 #ifndef BUG_CLEAR_LATE
       found_grey = false
 #endif
+    };
+#ifdef BUG_WEAK_LATE
+    saved = false;
+#endif
+    atomic {
+      if
+      :: none_found && !saved -> ended = true; CheckEnd(); break
+      :: else
+      fi
     }
   od
 }

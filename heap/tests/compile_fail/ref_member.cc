@@ -1,4 +1,4 @@
-// EXPECT-ERROR: a managed type has a Ref, Local or Persistent member
+// EXPECT-ERROR: a managed type has a Ref, Local, Persistent or Weak member
 
 #include "heap/field.h"
 #include "heap/type_info.h"
