@@ -66,6 +66,18 @@ absl::Status Heap::Verify() {
 
 absl::Status Heap::Trim() { return core_->Trim(); }
 
+absl::Status Heap::AddCleanupFor(uintptr_t object, absl::AnyInvocable<void() &&> cleanup) {
+  if (object == 0) {
+    return absl::InvalidArgumentError(
+        "Heap::AddCleanup: the object is null; make it first, and hold it by a Local");
+  }
+  if (cleanup == nullptr) return absl::InvalidArgumentError("Heap::AddCleanup: an empty function");
+  core_->cleanups().Add(object, std::move(cleanup));
+  return absl::OkStatus();
+}
+
+int64_t Heap::RunCleanups() { return core_->cleanups().RunDue(); }
+
 HeapStats Heap::stats() const { return core_->stats(); }
 
 Options Heap::options() const {

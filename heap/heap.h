@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/histogram.h"
 #include "heap/options.h"
+#include "heap/ref.h"
 
 namespace ebb {
 
@@ -58,6 +61,7 @@ struct HeapStats {
 
   int64_t mutators = 0;
   int64_t persistents = 0;
+  int64_t cleanups = 0;  // that wait for their objects to be collected
   // Threads that can work on a cycle of this heap now: the leader, and those that were started to
   // help this heap or another one of the process, up to Options::workers.
   int64_t workers = 0;
@@ -97,6 +101,22 @@ class Heap {
   // tried again later. O(blocks), and what the system takes.
   absl::Status Trim();
 
+  // `cleanup` is called once, when a cycle has found `object` unreachable; of objects that are left
+  // when the heap ends, then. It closes what the object owned outside of the heap, and must not hold
+  // a Persistent that leads to the object. It is called without a lock: by the background thread,
+  // within a tick (Options::page_out_tick) of the cycle's end; by RunCleanups; or by the thread that
+  // ends the heap. It may do what it likes with the heap; an exception of it is logged. Any number
+  // for an object, in no order. By an attached thread; O(1), under a short lock. InvalidArgument if
+  // the object is null, or the function empty.
+  template <typename T>
+  absl::Status AddCleanup(Ref<T> object, absl::AnyInvocable<void() &&> cleanup) {
+    return AddCleanupFor(object.bits(), std::move(cleanup));
+  }
+  // Calls the cleanups that are due, and returns how many these were. O(those that wait). Any
+  // thread; for a heap without a background thread (Options::page_out is off), or to wait for no
+  // tick.
+  int64_t RunCleanups();
+
   // A copy; takes a few short locks.
   HeapStats stats() const;
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
@@ -118,6 +138,7 @@ class Heap {
 
  private:
   explicit Heap(std::shared_ptr<internal::HeapCore> core);
+  absl::Status AddCleanupFor(uintptr_t object, absl::AnyInvocable<void() &&> cleanup);
 
   const std::shared_ptr<internal::HeapCore> core_;
 };

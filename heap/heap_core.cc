@@ -68,7 +68,8 @@ HeapCore::HeapCore(Options options)
       system_(*options_.system),
       safepoints_(options_.safepoint_warning),
       roots_(RootTable::New()),
-      weak_roots_(RootTable::New()) {}
+      weak_roots_(RootTable::New()),
+      cleanups_(*weak_roots_) {}
 
 absl::StatusOr<std::shared_ptr<HeapCore>> HeapCore::Create(Options options) {
   std::shared_ptr<HeapCore> core(new HeapCore(Resolve(std::move(options))));
@@ -149,6 +150,7 @@ void HeapCore::StartBackground() {
       count_failure(spaces_->copy().DiscardReserve());
     }
   });
+  background_->AddTask(background::Stage::kMiddle, "call cleanups", [this] { cleanups_.RunDue(); });
   background_->AddTask(background::Stage::kMiddle, "size the heap",
                        [this, count_failure] {
                          count_failure(limit_->ResizeAtTick(allocated_bytes()));
@@ -171,7 +173,9 @@ void HeapCore::StartCollector() {
 
 HeapCore::~HeapCore() {
   if (collector_ != nullptr) trace().Abandon();
-  collector_ = nullptr;  // which may still be at work
+  collector_ = nullptr;   // which may still be at work
+  background_ = nullptr;  // likewise
+  cleanups_.RunAll();
   roots_->Disown();
   weak_roots_->Disown();
 }
@@ -611,6 +615,7 @@ void HeapCore::AtFork(platform::ForkStep step) {
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
   trace().weak_reads().AtFork(step);
+  cleanups_.AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);
   platform::LockAcrossFork(stats_mu_, step);
@@ -643,6 +648,7 @@ HeapStats HeapCore::stats() const {
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);
   stats.mutators = safepoints_.mutator_count();
   stats.persistents = roots_->slots_in_use();
+  stats.cleanups = cleanups_.waiting();
   stats.workers = std::min(options_.workers, 1 + pool_->helpers_started());
   stats.worker_start_failures = pool_->start_failures();
   return stats;

@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "background/background_thread.h"
 #include "background/worker_pool.h"
+#include "heap/cleanups.h"
 #include "heap/collector_thread.h"
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
@@ -48,8 +49,11 @@ class HeapCore {
   RootTable& weak_roots() { return *weak_roots_; }
   Trace& trace() { return cycle_->trace(); }
 
+  Cleanups& cleanups() { return cleanups_; }
+
   // The Heap itself has gone: Persistents and Weaks read as null.
   void ClearRoots() {
+    cleanups_.Stop();
     roots_->Clear();
     weak_roots_->Clear();
   }
@@ -146,6 +150,7 @@ class HeapCore {
   Safepoints safepoints_;
   RootTable* const roots_;       // owns itself: see RootTable::Disown
   RootTable* const weak_roots_;  // likewise
+  Cleanups cleanups_;
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational
   std::unique_ptr<HeapLimit> limit_;
