@@ -109,11 +109,11 @@ TraceCounts ConcurrentCycle::FinishInPause(NotePause note_pause) {
 }
 
 TraceCounts ConcurrentCycle::FinishBesideMutators() {
+  // What the trace has worked with is room for mutators, who may have little.
+  const TraceCounts counts = trace_.Finish();
   // While barriers are armed: they see to it that nobody reads a reference that is to be cleared.
   parts_.weak_roots_.ForwardBesideMutators(
       [this](std::atomic<uintptr_t>& slot) { ClearUnlessAlive(spaces_, slot); });
-  // What the trace has worked with is room for mutators, who may have little.
-  const TraceCounts counts = trace_.Finish();
   // Before the sweep: see FinishInPause.
   safepoints_.DisarmBarriers();
   spaces_.copy().FinishCycleConcurrently();

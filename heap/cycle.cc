@@ -28,6 +28,7 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
   // Acquire and release: as MutatorForwarder::ForwardLoaded. A failure means that a mutator has
   // stored something newer, which is alive.
   uintptr_t bits = slot.load(std::memory_order_acquire);
+  if (bits == 0) return;
   const uintptr_t now = spaces.SurvivorOf(bits);
   if (now == bits) return;
   slot.compare_exchange_strong(bits, now, std::memory_order_release, std::memory_order_relaxed);

@@ -614,7 +614,6 @@ void HeapCore::AtFork(platform::ForkStep step) {
   if (collector_ != nullptr) collector_->AtFork(step);
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
-  trace().weak_reads().AtFork(step);
   cleanups_.AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);

@@ -25,17 +25,24 @@ Reference MutatorForwarder::Forward(Reference reference) {
 
 uintptr_t MutatorForwarder::ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_t bits) {
   const Reference to = Forward(bits);
-  if (to != bits) {
-    // Release: publishes the copy to who loads it from here. A failure means that another thread
-    // has healed the slot, or stored something newer: this load then came before that store.
-    uintptr_t expected = bits;
-    slot.compare_exchange_strong(expected, to, std::memory_order_release,
-                                 std::memory_order_relaxed);
-  }
+  Heal(slot, bits, to);
   return to;
 }
 
+// Release: publishes the copy to who loads it from the slot. A failure means that another thread has
+// healed it, or stored something newer: this load then came before that store.
+void MutatorForwarder::Heal(std::atomic<uintptr_t>& slot, uintptr_t bits, Reference to) {
+  if (to == bits) return;
+  slot.compare_exchange_strong(bits, to, std::memory_order_release, std::memory_order_relaxed);
+}
+
+// What is known to be alive saves nothing: else a thread that reads it again and again would keep
+// the trace from ending.
 uintptr_t MutatorForwarder::ForwardLoadedWeak(std::atomic<uintptr_t>& slot, uintptr_t bits) {
+  if (const Reference alive = spaces_.SurvivorOf(bits); alive != 0) {
+    Heal(slot, bits, alive);
+    return alive;
+  }
   return weak_reads_.Read([&] { return ForwardLoaded(slot, bits); },
                           [&] { return spaces_.SurvivorOf(bits); });
 }

@@ -55,6 +55,7 @@ class MutatorForwarder {
   // Copies that may wait to be handed over.
   static constexpr int kMostWaiting = 64;
 
+  static void Heal(std::atomic<uintptr_t>& slot, uintptr_t bits, copyspace::Reference to);
   void NoteGrey(copyspace::Reference object, const TypeInfo& type, copyspace::Reference original);
 
   Spaces& spaces_;

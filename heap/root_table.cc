@@ -49,9 +49,12 @@ void RootTable::CheckHasHeap(const RootSlot* slot) {
 }
 
 void RootTable::AddChunk() {
-  chunks_.push_back(std::make_unique<Chunk>());
+  auto fresh = std::make_unique<Chunk>();
+  chunks_.reserve(chunks_.size() + 1);  // before anything has changed: it may throw
+  fresh->table = this;
+  fresh->stored = &stored_.emplace_back(false);
+  chunks_.push_back(std::move(fresh));
   Chunk& chunk = *chunks_.back();
-  chunk.table = this;
   for (RootSlot& slot : chunk.slots) {
     // Relaxed: the free list is read under mu_ only.
     slot.bits_.store(reinterpret_cast<uintptr_t>(free_) | RootSlot::kFree,
@@ -93,7 +96,7 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
 
 // Release as in Field: the payload is the body of the object.
 void RootTable::Store(RootSlot* slot, uintptr_t bits) {
-  std::atomic<bool>& stored = ChunkOf(slot).stored;
+  std::atomic<bool>& stored = *ChunkOf(slot).stored;
   if (!stored.load(std::memory_order_relaxed)) stored.store(true, std::memory_order_relaxed);
   slot->bits_.store(bits, std::memory_order_release);
 }
@@ -195,7 +198,7 @@ void RootTable::Scan::VisitStored(
     absl::FunctionRef<bool(std::atomic<uintptr_t>& slot)> visit) const {
   for (size_t i = 0; i < table_.chunks_.size(); ++i) {
     // Relaxed, both: as VisitChunk.
-    std::atomic<bool>& stored = table_.chunks_[i]->stored;
+    std::atomic<bool>& stored = table_.stored_[i];
     if (!stored.load(std::memory_order_relaxed)) continue;
     bool again = false;
     VisitChunk(i, [&](std::atomic<uintptr_t>& slot) { again |= visit(slot); });

@@ -7,7 +7,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -99,8 +101,7 @@ class RootTable {
  private:
   struct alignas(kChunkBytes) Chunk {
     RootTable* table;
-    // Since the last VisitStored. Relaxed: the pause in which it is read orders it.
-    std::atomic<bool> stored = false;
+    std::atomic<bool>* stored;  // in stored_
     std::array<RootSlot, kSlotsPerChunk> slots;
   };
   static_assert(sizeof(Chunk) == kChunkBytes);
@@ -119,6 +120,9 @@ class RootTable {
 
   mutable absl::Mutex mu_;
   std::vector<std::unique_ptr<Chunk>> chunks_ ABSL_GUARDED_BY(mu_);
+  // For each chunk, whether something was stored since the last VisitStored, which looks at nothing
+  // else of the others. Relaxed: the pause in which it is read orders it.
+  std::deque<std::atomic<bool>> stored_ ABSL_GUARDED_BY(mu_);
   RootSlot* free_ ABSL_GUARDED_BY(mu_) = nullptr;
   int64_t in_use_ ABSL_GUARDED_BY(mu_) = 0;
   bool disowned_ ABSL_GUARDED_BY(mu_) = false;
@@ -137,8 +141,13 @@ class RootHandle {
   RootHandle(const RootHandle& other)
       : slot_(other.slot_ == nullptr ? nullptr : RootTable::Duplicate(other.slot_)) {}
   RootHandle(RootHandle&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
-  RootHandle& operator=(RootHandle other) noexcept {
-    std::swap(slot_, other.slot_);
+  RootHandle& operator=(const RootHandle& other) {
+    if (this != &other) *this = RootHandle(other);
+    return *this;
+  }
+  RootHandle& operator=(RootHandle&& other) noexcept {
+    RootHandle taken(std::move(other));  // which leaves `other` without a slot
+    std::swap(slot_, taken.slot_);
     return *this;
   }
   ~RootHandle() {
@@ -160,6 +169,7 @@ class RootHandle {
  private:
   RootSlot* slot_ = nullptr;
 };
+static_assert(!std::is_nothrow_copy_assignable_v<RootHandle>, "a copy wants memory");
 
 }  // namespace ebb::internal
 

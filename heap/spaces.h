@@ -100,8 +100,8 @@ class Spaces {
   bool TryMarkInPlace(copyspace::Reference object) {
     return pinned_->Contains(object) ? pinned_->TryMark(object) : large_->TryMark(object);
   }
-  // After a trace has ended, and before anything is swept: the reference of the object now, or 0 if
-  // the cycle has not reached it. Acquires the copy.
+  // In a cycle, before anything is swept: the reference of the object now if it is known to be
+  // alive, or 0; after the trace has ended, 0 if it is garbage. Acquires the copy.
   copyspace::Reference SurvivorOf(copyspace::Reference object) const;
   // Visits every object marked in place in this cycle.
   void ForEachMarkedInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;

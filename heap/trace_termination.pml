@@ -214,7 +214,11 @@ end:
   /* WeakReads::Read: step 4 waits for it. */
   :: atomic {
       Acts && !Holds(kNamed) ->
-      held[me] = held[me] | (1 << kNamed); Grey(kNamed, kToldOfLoads); saved = saved || kToldOfWeak
+      if
+      :: place[kNamed] == kWhite -> saved = saved || kToldOfWeak
+      :: else
+      fi;
+      held[me] = held[me] | (1 << kNamed); Grey(kNamed, kToldOfLoads)
     }
   :: TAKE(0)
   :: TAKE(1)

@@ -10,7 +10,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "copyspace/mutators_stopped.h"
-#include "platform/fork.h"
 
 namespace ebb::internal {
 
@@ -49,8 +48,6 @@ class WeakReads {
     saved_.store(true, std::memory_order_relaxed);  // the lock orders it before TryEnd
     return save();
   }
-
-  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
  private:
   absl::Mutex mu_;

@@ -59,6 +59,7 @@ class WeakStressTest : public testing::TestWithParam<ConcurrentCase> {
         break;
       case 1:
         board_->at(place) = nullptr;
+        shared_[place] = shared_[random() % kPlaces].load();  // often null
         break;
       case 2:
         if (found) board_->at(place) = found;

@@ -1,5 +1,6 @@
 #include "heap/weak.h"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -102,6 +103,35 @@ TEST_F(WeakTest, LargeAndPinnedObjects) {
   EXPECT_EQ(to_large.load(), nullptr);
   EXPECT_EQ(to_pinned.load(), nullptr);
   Verify();
+}
+
+// A thread that does nothing but read what is alive does not keep a cycle from ending.
+TEST_F(WeakTest, ReadAgainAndAgainBesideCycles) {
+  Local<Node> moves(mutator_, mutator_.New<Node>());
+  Local<Node> pinned(mutator_, mutator_.NewPinned<Node>());
+  std::unique_ptr<Heap> other_heap = NewHeap();  // with two cycles on, no load passes the filter
+  const Weak<Node> to_moves(*heap_, moves);
+  const Weak<Node> to_pinned(*heap_, pinned);
+  std::atomic<bool> done = false;
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.emplace_back([&] {
+      Mutator mutator(*heap_);
+      Mutator in_other(*other_heap);
+      while (!done) {
+        EXPECT_EQ(to_moves.load()->value, 0);
+        EXPECT_NE(to_pinned.load(), nullptr);
+        mutator.Safepoint();
+      }
+    });
+  }
+  for (int i = 0; i < 10; ++i) {
+    Collect();
+    ASSERT_TRUE(other_heap->Collect().ok());
+  }
+  done = true;
+  const Blocking blocking(mutator_);
+  for (std::thread& reader : readers) reader.join();
 }
 
 TEST_F(WeakTest, CopiesNameTheSameObject) {
