@@ -4,6 +4,7 @@
 set -uo pipefail
 bench=$TEST_SRCDIR/$TEST_WORKSPACE/bench/ebb_bench
 check=$TEST_SRCDIR/$TEST_WORKSPACE/bench/check_lines.py
+equal_memory=$TEST_SRCDIR/$TEST_WORKSPACE/bench/equal_memory.py
 cd "$TEST_TMPDIR" || exit 1
 failures=0
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
@@ -43,6 +44,27 @@ done
 [[ $(wc -l <main.json) == 1 ]] || fail "main job: not one line: $(cat main.json)"
 grep -q '"threads":2' main.json || fail "main job: not two mutators: $(cat main.json)"
 
+# Policies for the heap's size: their average sizes, and what their collections cost.
+"$bench" W1 --smoke --threads 1 --heap 6 --peers none --sizing growable,adaptive:0.5 \
+  --json sizing.json >sizing.txt 2>&1 || fail "sizings: exit $?"
+/usr/bin/python3 "$check" sizing.json W1 || fail "sizing.json"
+grep -q '"subject":"ebb/concurrent/adaptive:0.5".*"peer":"ebb/concurrent/growable"' sizing.json ||
+  fail "sizings are not compared: $(cat sizing.json)"
+
+# Where growable takes 4 s in 100 MiB and 1 s in 400 MiB, it takes 2 s in 200 MiB.
+sized() {
+  echo "{\"kind\":\"result\",\"workload\":\"W1\",\"collector\":\"concurrent\",\"threads\":1,\"seed\":1,\
+\"sizing\":\"$1\",\"average_heap_bytes\":$(($2 << 20)),\"collection_cpu_s\":$3}"
+}
+{ sized growable:2 100 4; sized growable:6 400 1; sized adaptive 200 1.5; sized fixed 500 1; } \
+  >sized.json
+/usr/bin/python3 "$equal_memory" sized.json >equal.txt || fail "equal_memory.py: exit $?"
+grep -q "adaptive: 200 MiB, 1.500 s; growable: 2.000 s; ratio 0.750" equal.txt ||
+  fail "equal memory: $(cat equal.txt)"
+grep -q "fixed: 500 MiB, 1.000 s; no growable run on both sides" equal.txt ||
+  fail "equal memory, beyond all runs: $(cat equal.txt)"
+/usr/bin/python3 "$equal_memory" sizing.json || fail "equal_memory.py: exit $?"
+
 # refused NAME... ACCEPTED: exit 2, and the message names what would have been accepted.
 refused() {
   local accepted=${*: -1} status=0
@@ -54,6 +76,7 @@ refused W99 "accepted: W1, W1h, W3, W4, W6a"
 refused --nonsense "accepted: --all"
 refused W1 --peers boehm,nobody "accepted: boehm,"
 refused W1 --collector nonsense "accepted: parallel"
+refused W1 --sizing nonsense "growable"
 refused W1 --rounds 0 "--rounds: bad value '0' (accepted: numbers from 1"
 refused W1 --rounds "--rounds needs a value"
 refused W1 --threads 1,x "--threads: bad value 'x'"

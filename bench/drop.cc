@@ -86,6 +86,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
+                                  .sizing = spec.sizing,
                                   .heap_bytes = sizes.HeapBytes(),
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

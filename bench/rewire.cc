@@ -207,6 +207,7 @@ absl::Status Measure(const RewireJob& job, uint64_t seed, S& subject, typename S
 absl::StatusOr<Record> RunHere(const RunSpec& spec, const RewireJob& job, int64_t heap_bytes) {
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
+                                  .sizing = spec.sizing,
                                   .heap_bytes = heap_bytes,
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

@@ -11,6 +11,7 @@ namespace ebb::bench {
 struct SubjectOptions {
   std::string name = "";       // of the subject, as on the command line
   std::string collector = "";  // of ebb
+  std::string sizing = "";     // of ebb, as in a RunSpec
   int64_t heap_bytes = 0;      // everything counted: both halves of a copy space
   int workers = 0;             // collector threads; 0: the subject's default
   bool page_out = true;        // of ebb
