@@ -18,15 +18,6 @@ constexpr std::pair<std::string_view, Collector> kCollectors[] = {
     {"concurrent", Collector::kConcurrent},
     {"generational", Collector::kGenerational}};
 
-void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
-  if (histogram.Count() == 0) return;
-  record.Set(absl::StrCat(name, ".count"), histogram.Count());
-  record.Set(absl::StrCat(name, ".p50"), histogram.Percentile(50));
-  record.Set(absl::StrCat(name, ".p99"), histogram.Percentile(99));
-  record.Set(absl::StrCat(name, ".p999"), histogram.Percentile(99.9));
-  record.Set(absl::StrCat(name, ".max"), histogram.Max());
-}
-
 }  // namespace
 
 const std::vector<std::string>& Collectors() {
@@ -36,6 +27,15 @@ const std::vector<std::string>& Collectors() {
     return made;
   }();
   return *names;
+}
+
+void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
+  if (histogram.Count() == 0) return;
+  record.Set(absl::StrCat(name, ".count"), histogram.Count());
+  record.Set(absl::StrCat(name, ".p50"), histogram.Percentile(50));
+  record.Set(absl::StrCat(name, ".p99"), histogram.Percentile(99));
+  record.Set(absl::StrCat(name, ".p999"), histogram.Percentile(99.9));
+  record.Set(absl::StrCat(name, ".max"), histogram.Max());
 }
 
 absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base) {

@@ -36,6 +36,9 @@ const std::vector<std::string>& Collectors();
 // InvalidArgument, naming what is accepted, for anything else.
 absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base);
 
+// Sets name.count, .p50, .p99, .p999, .max; nothing if nothing was recorded.
+void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record);
+
 class EbbSubject {
  public:
   static constexpr bool kManual = false;

@@ -322,6 +322,7 @@ std::vector<RunSpec> Request::Plan(const Workload& workload) const {
 std::string Usage() {
   return absl::StrCat(
       "usage: bench/run [WORKLOAD...] [OPTION...]\n"
+      "       bench/run --least-heap [--help]\n"
       "  Without a workload: W1 on two mutators. Each run is a process of its own; the rounds of\n"
       "  subject and peers are interleaved. See bench/README.md.\n"
       "  WORKLOAD         ", WorkloadNames(), "\n"

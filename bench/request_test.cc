@@ -102,6 +102,20 @@ TEST(RequestTest, SizingsAreOfEbbAlone) {
   EXPECT_EQ(Parse("W1 --sizing fixed")->Plan(*FindWorkload("W1"))[0].sizing, "fixed");
 }
 
+TEST(RequestTest, AWorkloadWithALiveSizeOfItsOwnMayTakeOthers) {
+  EXPECT_THAT(PlanOf("W3 --peers none --heap 3 --collector parallel"),
+              ElementsAre("W3 ebb/parallel threads=1 heap=3x"));
+  EXPECT_THAT(PlanOf("W3 --peers none --heap 3 --collector parallel --live 150m"),
+              ElementsAre("W3 ebb/parallel threads=1 heap=3x live=150m"));
+}
+
+TEST(RequestTest, TheTideIsSizedAdaptively) {
+  EXPECT_THAT(PlanOf("W10"),
+              ElementsAre("W10 ebb/concurrent/adaptive threads=1 heap=3x",
+                          "W10 ebb/generational/adaptive threads=1 heap=3x",
+                          "W10 mimalloc threads=1"));
+}
+
 TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {
   EXPECT_THAT(PlanOf("pause --heap 3 --live 64m --threads 2 --peers boehm"),
               ElementsAre("pause ebb/parallel threads=1 workers=1",
@@ -157,6 +171,9 @@ TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
   EXPECT_FALSE(RunSpec::Parse("workload=W1,color=red").ok());
   EXPECT_FALSE(RunSpec::Parse("threads=many").ok());
   EXPECT_EQ(RunSpec::Parse("live=64m")->live_bytes, 64 << 20);
+  RunSpec capped;
+  capped.capped = true;
+  EXPECT_EQ(*RunSpec::Parse(capped.ToString()), capped);
 }
 
 TEST(RequestTest, TheListingNamesEveryWorkload) {

@@ -209,6 +209,7 @@ absl::StatusOr<Record> RunHere(const RunSpec& spec, const RewireJob& job, int64_
                                   .collector = spec.collector,
                                   .sizing = spec.sizing,
                                   .heap_bytes = heap_bytes,
+                                  .capped = spec.capped,
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Measured measured;

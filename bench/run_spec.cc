@@ -65,10 +65,10 @@ void RunSpec::Write(Record& record) const {
 
 std::string RunSpec::ToString() const {
   return absl::StrFormat(
-      "workload=%s,subject=%s,collector=%s,sizing=%s,threads=%d,heap=%.17g,live=%d,workers=%d,"
-      "seed=%u,smoke=%d",
-      workload, subject, collector, sizing, threads, heap_multiple, live_bytes, workers, seed,
-      smoke);
+      "workload=%s,subject=%s,collector=%s,sizing=%s,threads=%d,heap=%.17g,capped=%d,live=%d,"
+      "workers=%d,seed=%u,smoke=%d",
+      workload, subject, collector, sizing, threads, heap_multiple, capped, live_bytes, workers,
+      seed, smoke);
 }
 
 absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
@@ -90,6 +90,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
       ok = absl::SimpleAtoi(value, &spec.threads);
     } else if (name == "heap") {
       ok = absl::SimpleAtod(value, &spec.heap_multiple);
+    } else if (name == "capped") {
+      ok = absl::SimpleAtob(value, &spec.capped);
     } else if (name == "live") {
       ok = ParseSize(value, &spec.live_bytes);
     } else if (name == "workers") {
@@ -101,8 +103,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
     } else {
       return absl::InvalidArgumentError(absl::StrCat(
           "run spec: unknown field '", name,
-          "' (accepted: workload, subject, collector, sizing, threads, heap, live, workers, seed, "
-          "smoke)"));
+          "' (accepted: workload, subject, collector, sizing, threads, heap, capped, live, "
+          "workers, seed, smoke)"));
     }
     if (!ok) return absl::InvalidArgumentError(absl::StrCat("run spec: bad value in '", part, "'"));
   }

@@ -24,6 +24,7 @@ struct RunSpec {
   std::string sizing;        // of ebb, as WithSizing reads it; empty: the heap's default
   int threads = 1;           // mutators
   double heap_multiple = 0;  // heap size over largest live size; 0 where it does not apply
+  bool capped = false;       // a heap of a peer's may not outgrow its size either
   int64_t live_bytes = 0;    // largest live size; 0 where the workload has one of its own
   int workers = 0;           // collector threads; 0 means the subject's default
   uint64_t seed = 1;

@@ -124,6 +124,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
       .collector = spec.collector,
       .sizing = spec.sizing,
       .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(live)),
+      .capped = spec.capped,
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;

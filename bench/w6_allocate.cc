@@ -126,6 +126,7 @@ absl::StatusOr<Record> RunW6b(const RunSpec& spec) {
       .sizing = spec.sizing,
       .heap_bytes =
           static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes())),
+      .capped = spec.capped,
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;

@@ -88,6 +88,7 @@ Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();
 Workload W8Chase();
+Workload W10Tide();
 Workload PauseWorkload();
 Workload DropWorkload();
 Workload IdleWorkload();
