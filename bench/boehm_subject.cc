@@ -42,6 +42,7 @@ absl::StatusOr<BoehmFunctions> OpenBoehm() {
   status.Update(library->Resolve("GC_unregister_my_thread", f.unregister_my_thread));
   status.Update(library->Resolve("GC_enable_incremental", f.enable_incremental));
   status.Update(library->Resolve("GC_expand_hp", f.expand));
+  status.Update(library->Resolve("GC_set_max_heap_size", f.set_max_heap_size));
   status.Update(library->Resolve("GC_malloc", f.allocate));
   status.Update(library->Resolve("GC_malloc_atomic", f.allocate_atomic));
   status.Update(library->Resolve("GC_gcollect", f.collect));
@@ -63,8 +64,10 @@ absl::StatusOr<std::unique_ptr<BoehmSubject>> BoehmSubject::Create(const Subject
   f->set_on_collection_event(&OnEvent);
   if (options.name == "boehm-incremental") f->enable_incremental();
   const size_t wanted = static_cast<size_t>(options.heap_bytes);
-  if (options.name != "boehm-default" && wanted > f->heap_size() &&
-      f->expand(wanted - f->heap_size()) == 0) {
+  if (options.capped) {
+    f->set_max_heap_size(wanted);  // it grows by itself, up to that
+  } else if (options.name != "boehm-default" && wanted > f->heap_size() &&
+             f->expand(wanted - f->heap_size()) == 0) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("GC_expand_hp failed: heap of %d bytes", options.heap_bytes));
   }

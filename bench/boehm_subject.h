@@ -2,8 +2,9 @@
 //   boehm              its heap expanded up front to the bytes that ours may use (the fair row)
 //   boehm-default      as it comes: grows as it likes
 //   boehm-incremental  expanded, and GC_enable_incremental
-// Marking is parallel, as Debian builds it. No maximum is set: where fragmentation makes the heap
-// grow beyond the expansion it may, and heap_bytes of the result says so.
+// Marking is parallel, as Debian builds it. No maximum is set, unless the run is to be capped:
+// where fragmentation makes the heap grow beyond the expansion it may, and heap_bytes of the result
+// says so.
 
 #ifndef EBB_BENCH_BOEHM_SUBJECT_H_
 #define EBB_BENCH_BOEHM_SUBJECT_H_
@@ -33,6 +34,7 @@ struct BoehmFunctions {
   int (*unregister_my_thread)();
   void (*enable_incremental)();
   int (*expand)(size_t);
+  void (*set_max_heap_size)(size_t);
   void* (*allocate)(size_t);
   void* (*allocate_atomic)(size_t);
   void (*collect)();
@@ -54,15 +56,15 @@ class BoehmSubject : public RawPointerWords {
 
     template <typename T, typename... Args>
     T* New(Args&&... args) {
-      return new (allocate_(sizeof(T))) T{std::forward<Args>(args)...};
+      return new (OrThrow(allocate_(sizeof(T)))) T{std::forward<Args>(args)...};
     }
     template <typename T>
     RawArray<T>* NewArray(int64_t length) {
-      return new (allocate_atomic_(RawArray<T>::SizeFor(length))) RawArray<T>(length);
+      return new (OrThrow(allocate_atomic_(RawArray<T>::SizeFor(length)))) RawArray<T>(length);
     }
     template <typename T>
     RawArray<T*>* NewRefArray(int64_t length) {
-      return new (allocate_(RawArray<T*>::SizeFor(length))) RawArray<T*>(length);
+      return new (OrThrow(allocate_(RawArray<T*>::SizeFor(length)))) RawArray<T*>(length);
     }
     void Safepoint() {}
     template <typename Function>
@@ -71,6 +73,11 @@ class BoehmSubject : public RawPointerWords {
     }
 
    private:
+    static void* OrThrow(void* memory) {
+      if (memory == nullptr) throw std::bad_alloc();
+      return memory;
+    }
+
     const BoehmFunctions& functions_;
     void* (*const allocate_)(size_t);
     void* (*const allocate_atomic_)(size_t);

@@ -25,6 +25,14 @@ for result in results:
     if result["wall_s"] <= 0 or result["peak_rss_bytes"] <= 0:
         faults.append(f"nothing measured: {result}")
 
+for result in (r for r in results if "sizing" in r):
+    if not 0 < result.get("average_heap_bytes", 0) <= result["heap_bytes"]:
+        faults.append(f"no average size: {result}")
+    if not 0 < result.get("average_limit_bytes", 0) <= result["heap_bytes"]:
+        faults.append(f"no average limit: {result}")
+    if "collection_cpu_s" not in result:  # how much is beyond the clocks of a run that is so short
+        faults.append(f"no cost of collections: {result}")
+
 for workload in wanted:
     own = [r for r in results if r["workload"] == workload and r["subject"] == "ebb"]
     if not own:

@@ -9,9 +9,9 @@ namespace {
 
 const RunSpec* FindInPlan(absl::Span<const RunSpec> plan, const Bar& bar) {
   for (const RunSpec& spec : plan) {
-    if (spec.is_ebb() && spec.collector == bar.collector && spec.threads == bar.threads &&
-        spec.heap_multiple == bar.heap_multiple && spec.live_bytes == bar.live_bytes &&
-        spec.workers == bar.workers) {
+    if (spec.is_ebb() && spec.collector == bar.collector && spec.sizing == bar.sizing &&
+        spec.threads == bar.threads && spec.heap_multiple == bar.heap_multiple &&
+        spec.live_bytes == bar.live_bytes && spec.workers == bar.workers) {
       return &spec;
     }
   }
@@ -54,12 +54,23 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
     if (peer == nullptr && !absl::c_linear_search(skipped, bar.peer)) return std::nullopt;
     wanted.subject = bar.peer;
     wanted.collector.clear();
+    wanted.sizing.clear();
     comparison.peer = peer == nullptr ? wanted : *peer;
     return comparison;
   }
   if (!absl::c_linear_search(plan, wanted)) return std::nullopt;
   comparison.peer = wanted;
   return comparison;
+}
+
+// Ebb's run at the same settings with the sizing that was named first, unless that is `subject`.
+const RunSpec* FindFirstSizing(absl::Span<const RunSpec> plan, const RunSpec& subject) {
+  for (const RunSpec& spec : plan) {
+    RunSpec same = spec;
+    same.sizing = subject.sizing;
+    if (same == subject) return spec == subject ? nullptr : &spec;
+  }
+  return nullptr;
 }
 
 bool SameSides(const Comparison& a, const Comparison& b) {
@@ -114,6 +125,12 @@ std::vector<Comparison> Comparisons(const Workload& workload, absl::Span<const R
   }
   for (const RunSpec& subject : plan) {
     if (!subject.is_ebb()) continue;
+    if (const RunSpec* first = FindFirstSizing(plan, subject)) {
+      for (const char* of : {"wall_s", "cpu_s", "collection_cpu_s", "average_heap_bytes"}) {
+        comparisons.push_back(
+            {.of = of, .subject = subject, .peer = *first, .reference = "", .bar = std::nullopt});
+      }
+    }
     for (const RunSpec& peer : plan) {
       if (peer.is_ebb() || FindPeer(plan, subject, peer.subject) != &peer) continue;
       for (const char* of : {"wall_s", "cpu_s", "peak_rss_bytes"}) {

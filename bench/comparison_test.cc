@@ -1,5 +1,6 @@
 #include "bench/comparison.h"
 
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -139,6 +140,38 @@ TEST_F(ComparisonTest, ABarIsAboutOneCollectorAndOneLiveSize) {
   const Record line = RatioLine(comparisons[1], comparisons[1].Compute({}));
   EXPECT_EQ(line.Number("live_size_bytes"), 1 << 20);
   EXPECT_EQ(line.Number("peer_live_size_bytes"), 1 << 10);
+}
+
+TEST_F(ComparisonTest, ABarIsAboutOneSizing) {
+  workload_.bars = {{.of = "wall_s", .at_most = 2, .sizing = "adaptive", .heap_multiple = 3,
+                     .limit = 4}};
+  EXPECT_TRUE(Comparisons(workload_, {{ebb_}}, {}).empty());
+  RunSpec adaptive = ebb_;
+  adaptive.sizing = "adaptive";
+  const std::vector<Comparison> comparisons = Comparisons(workload_, {{adaptive}}, {});
+  ASSERT_EQ(comparisons.size(), 1u);
+  EXPECT_EQ(comparisons[0].subject, adaptive);
+  EXPECT_EQ(RatioLine(comparisons[0], {}).Text("subject"), "ebb/parallel/adaptive");
+}
+
+TEST_F(ComparisonTest, SizingsAreComparedWithTheFirstOfThem) {
+  workload_.bars.clear();
+  RunSpec growable = ebb_;
+  growable.sizing = "growable";
+  RunSpec adaptive = ebb_;
+  adaptive.sizing = "adaptive:0.5";
+  RunSpec other = adaptive;
+  other.threads = 2;
+  const std::vector<Comparison> comparisons =
+      Comparisons(workload_, {{growable, adaptive, other}}, {});
+  std::vector<std::string> fields;
+  for (const Comparison& comparison : comparisons) {
+    EXPECT_EQ(comparison.subject, adaptive);
+    EXPECT_EQ(comparison.peer, growable);
+    fields.push_back(comparison.of);
+  }
+  EXPECT_EQ(fields, std::vector<std::string>(
+                        {"wall_s", "cpu_s", "collection_cpu_s", "average_heap_bytes"}));
 }
 
 TEST_F(ComparisonTest, ABarCanBeAboutALargerHeap) {

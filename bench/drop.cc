@@ -6,17 +6,15 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "bench/forest.h"
 #include "bench/meter.h"
 #include "bench/subjects.h"
 #include "bench/threads.h"
-#include "bench/trees.h"
 #include "bench/workload.h"
 
 namespace ebb::bench {
 namespace {
 
-constexpr int kTreeDepth = 9;
-constexpr int64_t kTreeBytes = TreeNodes(kTreeDepth) * kTreeNodeBytes;
 // What issue 2 allows above the live size.
 constexpr int64_t kAllowedBytes = 64 << 20;
 
@@ -31,36 +29,6 @@ struct Sizes {
 constexpr Sizes kFull = {
     .kept_bytes = 100 << 20, .dropped_bytes = int64_t{2} << 30, .wait_ms = 3000};
 constexpr Sizes kSmoke = {.kept_bytes = 1 << 20, .dropped_bytes = 20 << 20, .wait_ms = 100};
-
-// An array of trees that take about `bytes`.
-template <typename S>
-class Forest {
- public:
-  using Node = TreeNode<S>;
-
-  Forest(typename S::Thread& thread, int64_t bytes)
-      : thread_(thread),
-        length_(bytes / kTreeBytes),
-        trees_(thread, thread.template NewRefArray<Node>(length_)) {
-    TreeBuilder<S> builder(thread);
-    for (int64_t i = 0; i < length_; ++i) {
-      typename S::template Temp<Node> tree = builder.BottomUp(kTreeDepth);
-      (*trees_)[i] = tree;
-    }
-  }
-  Forest(const Forest&) = delete;
-  ~Forest() {
-    if constexpr (S::kManual) {
-      for (int64_t i = 0; i < length_; ++i) DropTree<S>(thread_, (*trees_)[i]);
-      thread_.Free(trees_);
-    }
-  }
-
- private:
-  typename S::Thread& thread_;
-  const int64_t length_;
-  typename S::template Root<typename S::template RefArray<Node>> trees_;
-};
 
 struct Resident {
   int64_t before_drop = 0;
@@ -86,6 +54,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
+                                  .sizing = spec.sizing,
                                   .heap_bytes = sizes.HeapBytes(),
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

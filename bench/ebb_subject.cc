@@ -6,6 +6,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 
 namespace ebb::bench {
@@ -17,15 +18,6 @@ constexpr std::pair<std::string_view, Collector> kCollectors[] = {
     {"concurrent", Collector::kConcurrent},
     {"generational", Collector::kGenerational}};
 
-void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
-  if (histogram.Count() == 0) return;
-  record.Set(absl::StrCat(name, ".count"), histogram.Count());
-  record.Set(absl::StrCat(name, ".p50"), histogram.Percentile(50));
-  record.Set(absl::StrCat(name, ".p99"), histogram.Percentile(99));
-  record.Set(absl::StrCat(name, ".p999"), histogram.Percentile(99.9));
-  record.Set(absl::StrCat(name, ".max"), histogram.Max());
-}
-
 }  // namespace
 
 const std::vector<std::string>& Collectors() {
@@ -35,6 +27,32 @@ const std::vector<std::string>& Collectors() {
     return made;
   }();
   return *names;
+}
+
+void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record) {
+  if (histogram.Count() == 0) return;
+  record.Set(absl::StrCat(name, ".count"), histogram.Count());
+  record.Set(absl::StrCat(name, ".p50"), histogram.Percentile(50));
+  record.Set(absl::StrCat(name, ".p99"), histogram.Percentile(99));
+  record.Set(absl::StrCat(name, ".p999"), histogram.Percentile(99.9));
+  record.Set(absl::StrCat(name, ".max"), histogram.Max());
+}
+
+absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base) {
+  const std::pair<std::string_view, std::string_view> parts =
+      absl::StrSplit(sizing, absl::MaxSplits(':', 1));
+  const auto& [policy, number] = parts;
+  std::string text = absl::StrCat("sizing=", policy);
+  if (policy.size() < sizing.size()) {
+    const bool grows = policy == "growable";
+    if (!grows && policy != "adaptive") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "bad sizing '", sizing, "' (accepted: fixed, growable, growable:GROWTH, adaptive, "
+          "adaptive:PROCESSORS_PER_GIB)"));
+    }
+    absl::StrAppend(&text, grows ? ",growth=" : ",processors_per_gib=", number);
+  }
+  return Options::Parse(text, base);
 }
 
 absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOptions& options) {
@@ -54,9 +72,27 @@ absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOpti
   heap_options.page_out = options.page_out;
   // Slow safepoints and stalls are in the results; in a pipe the benchmarks are quiet.
   heap_options.safepoint_warning = absl::Minutes(1);
+  if (!options.sizing.empty()) {
+    absl::StatusOr<Options> sized = WithSizing(options.sizing, heap_options);
+    if (!sized.ok()) return sized.status();
+    heap_options = *sized;
+  }
   absl::StatusOr<std::unique_ptr<Heap>> heap = Heap::Create(heap_options);
   if (!heap.ok()) return heap.status();
-  return absl::WrapUnique(new EbbSubject(*std::move(heap)));
+  std::unique_ptr<EbbSubject> subject = absl::WrapUnique(new EbbSubject(*std::move(heap)));
+  if (!options.sizing.empty()) subject->average_ = std::make_unique<HeapAverage>(*subject->heap_);
+  return subject;
+}
+
+// The heap's own threads do nothing else. Pauses that a mutator asks for itself it also leads: all
+// of `parallel`, the minor ones of `generational`.
+absl::Duration EbbSubject::CollectionCpu(const HeapStats& stats) const {
+  const bool mutators_lead = heap_->options().collector == Collector::kParallel;
+  const int64_t led_ns = mutators_lead ? stats.collect_ns : stats.minor_pause_ns.Sum();
+  // Relaxed: see AddMutatorCpu.
+  const int64_t mutators_ns = mutator_cpu_ns_.load(std::memory_order_relaxed);
+  return ProcessCpuTime() - cpu_before_ - average_->cpu() + absl::Nanoseconds(led_ns) -
+         absl::Nanoseconds(mutators_ns);
 }
 
 void EbbSubject::Describe(Record& record) const {
@@ -77,6 +113,10 @@ void EbbSubject::Describe(Record& record) const {
   WriteHistogram(stats.time_to_safepoint_ns, "time_to_safepoint_ns", record);
   record.Set("heap_bytes", stats.max_bytes);
   record.Set("live_bytes", stats.live_bytes);
+  if (average_ == nullptr) return;
+  average_->Write(record);
+  record.Set("limit_raises", stats.limit_raises);
+  record.Set("collection_cpu_s", absl::ToDoubleSeconds(CollectionCpu(stats)));
 }
 
 }  // namespace ebb::bench

@@ -3,6 +3,7 @@
 #ifndef EBB_BENCH_EBB_SUBJECT_H_
 #define EBB_BENCH_EBB_SUBJECT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,6 +14,9 @@
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "bench/heap_average.h"
+#include "bench/meter.h"
 #include "bench/record.h"
 #include "bench/subject_options.h"
 #include "heap/ebb.h"
@@ -26,6 +30,14 @@ inline constexpr char kNoBarrierProgram[] = "EBB_BENCH_NO_BARRIER";
 
 // The collectors that --collector accepts.
 const std::vector<std::string>& Collectors();
+
+// `base` with a policy for the heap's size: "fixed", "growable" or "adaptive"; a colon and a number
+// after it set what trades memory for time: Options::growth, or Options::processors_per_gib.
+// InvalidArgument, naming what is accepted, for anything else.
+absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base);
+
+// Sets name.count, .p50, .p99, .p999, .max; nothing if nothing was recorded.
+void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record);
 
 class EbbSubject {
  public:
@@ -43,12 +55,18 @@ class EbbSubject {
 
   class Thread : public Mutator {
    public:
-    explicit Thread(EbbSubject& subject) : Mutator(*subject.heap_) {}
+    explicit Thread(EbbSubject& subject)
+        : Mutator(*subject.heap_), subject_(subject), cpu_before_(ThreadCpuTime()) {}
+    ~Thread() { subject_.AddMutatorCpu(ThreadCpuTime() - cpu_before_); }
     template <typename Function>
     void Blocked(Function function) {
       Blocking blocking(*this);
       function();
     }
+
+   private:
+    EbbSubject& subject_;
+    const absl::Duration cpu_before_;
   };
 
   static absl::StatusOr<std::unique_ptr<EbbSubject>> Create(const SubjectOptions& options);
@@ -58,13 +76,25 @@ class EbbSubject {
     const HeapStats now = stats();
     return now.collections + now.minor_collections;
   }
-  // collections, pause_ns, time_to_safepoint_ns, heap_bytes, live_bytes.
+  // collections, pause_ns, time_to_safepoint_ns, heap_bytes, live_bytes; of a heap whose sizing was
+  // named, its average size and collection_cpu_s too. When the workload's threads have ended.
   void Describe(Record& record) const;
   HeapStats stats() const { return heap_->stats(); }
 
  private:
   explicit EbbSubject(std::unique_ptr<Heap> heap) : heap_(std::move(heap)) {}
+
+  void AddMutatorCpu(absl::Duration spent) {
+    // Relaxed: a sum, read when the threads that added to it have been joined.
+    mutator_cpu_ns_.fetch_add(absl::ToInt64Nanoseconds(spent), std::memory_order_relaxed);
+  }
+  // Of this process since `cpu_before_`, without what its mutators did between collections.
+  absl::Duration CollectionCpu(const HeapStats& stats) const;
+
   const std::unique_ptr<Heap> heap_;
+  const absl::Duration cpu_before_ = ProcessCpuTime();
+  std::atomic<int64_t> mutator_cpu_ns_ = 0;
+  std::unique_ptr<HeapAverage> average_;  // if there is something to compare it with
 };
 
 }  // namespace ebb::bench

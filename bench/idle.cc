@@ -41,6 +41,7 @@ absl::Status OnFreshHeap(const RunSpec& spec, bool page_out, Record& record, con
   absl::StatusOr<std::unique_ptr<EbbSubject>> subject =
       EbbSubject::Create({.name = spec.subject,
                           .collector = spec.collector,
+                          .sizing = spec.sizing,
                           .heap_bytes = kHeapBytes,
                           .workers = spec.workers,
                           .page_out = page_out});

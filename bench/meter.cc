@@ -37,6 +37,12 @@ absl::Duration ProcessCpuTime() {
   return absl::DurationFromTimeval(usage.ru_utime) + absl::DurationFromTimeval(usage.ru_stime);
 }
 
+absl::Duration ThreadCpuTime() {
+  timespec spent = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return absl::DurationFromTimespec(spent);
+}
+
 int64_t ResidentBytes() { return StatusField("VmRSS:"); }
 
 // Not ru_maxrss, which a process inherits from the one that started it.

@@ -15,6 +15,8 @@ namespace ebb::bench {
 // Time by the monotonic clock, and CPU time (user and system, all threads) since process start.
 absl::Duration MonotonicNow();
 absl::Duration ProcessCpuTime();
+// The same of the calling thread, since it began.
+absl::Duration ThreadCpuTime();
 
 // Resident memory of this process now, and its highest value so far, in bytes.
 int64_t ResidentBytes();

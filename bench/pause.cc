@@ -102,6 +102,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   absl::StatusOr<std::unique_ptr<EbbSubject>> subject =
       EbbSubject::Create({.name = spec.subject,
                           .collector = spec.collector,
+                          .sizing = spec.sizing,
                           .heap_bytes = 3 * sizes.graph_bytes,
                           .workers = spec.workers});
   if (!subject.ok()) return subject.status();

@@ -197,7 +197,12 @@ std::string ResultTable(const Workload& workload, const Results& results) {
   std::string out = Aligned(lines);
   for (const Results::Row& row : results.rows) {
     std::vector<std::string> parts;
-    for (const std::string& field : workload.details) {
+    std::vector<std::string> fields = workload.details;
+    if (!row.spec.sizing.empty()) {
+      fields.insert(fields.end(), {"average_heap_bytes", "average_limit_bytes", "limit_raises",
+                                   "collection_cpu_s"});
+    }
+    for (const std::string& field : fields) {
       if (std::optional<double> value = MedianOf(row, field)) {
         parts.push_back(absl::StrCat(field, " ", ByName(field, *value)));
       }

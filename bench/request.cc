@@ -72,9 +72,19 @@ absl::Status ReadNames(std::string_view what, std::string_view text,
   return absl::OkStatus();
 }
 
+absl::Status ReadSizings(std::string_view text, std::vector<std::string>& out) {
+  out.clear();
+  for (std::string_view part : absl::StrSplit(text, ',')) {
+    absl::Status status = WithSizing(part, Options()).status();
+    if (!status.ok()) return status;
+    out.emplace_back(part);
+  }
+  return absl::OkStatus();
+}
+
 constexpr std::string_view kFlags =
     "--all, --smoke, --check, --list, --help, --rounds N, --peers [LIST], --heap LIST, "
-    "--live LIST, --threads LIST, --collector LIST, --seed N, --json FILE";
+    "--live LIST, --threads LIST, --collector LIST, --sizing LIST, --seed N, --json FILE";
 
 class Parser {
  public:
@@ -138,6 +148,10 @@ class Parser {
       return WithValue(name, [&](std::string_view value) {
         return ReadNames("collector", value, Collectors(), request_.collectors);
       });
+    }
+    if (name == "--sizing") {
+      return WithValue(
+          name, [&](std::string_view value) { return ReadSizings(value, request_.sizings); });
     }
     if (name == "--seed") {
       int seed = 0;
@@ -236,6 +250,7 @@ std::string BarLine(const Bar& bar) {
   if (bar.peer_workers > 0) absl::StrAppendFormat(&line, "ebb by %d worker", bar.peer_workers);
   if (bar.limit > 0) absl::StrAppendFormat(&line, "%.6g", bar.limit);
   absl::StrAppendFormat(&line, ", %s, %d thread(s)", bar.collector, bar.threads);
+  if (!bar.sizing.empty()) absl::StrAppend(&line, ", ", bar.sizing);
   if (bar.heap_multiple > 0) absl::StrAppendFormat(&line, ", heap %gx", bar.heap_multiple);
   if (bar.live_bytes > 0) absl::StrAppend(&line, ", live ", SizeName(bar.live_bytes));
   if (bar.workers > 0) absl::StrAppendFormat(&line, ", %d worker(s)", bar.workers);
@@ -274,10 +289,13 @@ std::vector<RunSpec> Request::Plan(const Workload& workload) const {
   auto add_subjects = [&] {
     for (int worker_count : Settings<int>({}, workload.workers, 0)) {
       for (const std::string& collector : Settings(collectors, workload.collectors, {})) {
-        RunSpec own = spec;
-        own.collector = collector;
-        own.workers = worker_count;
-        add(own);
+        for (const std::string& sizing : Settings(sizings, workload.sizings, {})) {
+          RunSpec own = spec;
+          own.collector = collector;
+          own.sizing = sizing;
+          own.workers = worker_count;
+          add(own);
+        }
       }
     }
     for (const std::string& peer : peers.value_or(workload.default_peers)) {
@@ -304,6 +322,7 @@ std::vector<RunSpec> Request::Plan(const Workload& workload) const {
 std::string Usage() {
   return absl::StrCat(
       "usage: bench/run [WORKLOAD...] [OPTION...]\n"
+      "       bench/run --least-heap [--help]\n"
       "  Without a workload: W1 on two mutators. Each run is a process of its own; the rounds of\n"
       "  subject and peers are interleaved. See bench/README.md.\n"
       "  WORKLOAD         ", WorkloadNames(), "\n"
@@ -316,6 +335,7 @@ std::string Usage() {
       "  --live LIST      live sizes, where a workload has several, e.g. 64m,1g\n"
       "  --threads LIST   mutator threads, e.g. 1,2\n"
       "  --collector LIST ", absl::StrJoin(Collectors(), ", "), "\n"
+      "  --sizing LIST    fixed, growable, growable:GROWTH, adaptive, adaptive:PROCESSORS_PER_GIB\n"
       "  --seed N         of the random sequences; default 1\n"
       "  --json FILE      one JSON object a line, beside the table\n"
       "  --check          exit 1 if a bar does not hold or could not be measured\n"

@@ -25,6 +25,7 @@ struct Request {
   std::vector<int64_t> live_sizes;                // empty: each workload's own
   std::vector<int> threads;                       // empty: each workload's own
   std::vector<std::string> collectors;            // empty: each workload's own
+  std::vector<std::string> sizings;               // empty: each workload's own
   uint64_t seed = 1;
   std::string json_file;
   bool smoke = false;

@@ -93,6 +93,29 @@ TEST(RequestTest, LiveSizesAreThoseOfTheWorkloadOrAsAskedFor) {
                           "W7 ebb/generational threads=1 heap=3x live=1536m"));
 }
 
+TEST(RequestTest, SizingsAreOfEbbAlone) {
+  EXPECT_THAT(PlanOf("W1 --heap 6 --threads 1 --collector concurrent --peers boehm "
+                     "--sizing growable:2.5,adaptive"),
+              ElementsAre("W1 ebb/concurrent/growable:2.5 threads=1 heap=6x",
+                          "W1 ebb/concurrent/adaptive threads=1 heap=6x",
+                          "W1 boehm threads=1 heap=6x"));
+  EXPECT_EQ(Parse("W1 --sizing fixed")->Plan(*FindWorkload("W1"))[0].sizing, "fixed");
+}
+
+TEST(RequestTest, AWorkloadWithALiveSizeOfItsOwnMayTakeOthers) {
+  EXPECT_THAT(PlanOf("W3 --peers none --heap 3 --collector parallel"),
+              ElementsAre("W3 ebb/parallel threads=1 heap=3x"));
+  EXPECT_THAT(PlanOf("W3 --peers none --heap 3 --collector parallel --live 150m"),
+              ElementsAre("W3 ebb/parallel threads=1 heap=3x live=150m"));
+}
+
+TEST(RequestTest, TheTideIsSizedAdaptively) {
+  EXPECT_THAT(PlanOf("W10"),
+              ElementsAre("W10 ebb/concurrent/adaptive threads=1 heap=3x",
+                          "W10 ebb/generational/adaptive threads=1 heap=3x",
+                          "W10 mimalloc threads=1"));
+}
+
 TEST(RequestTest, SettingsThatDoNotApplyAreLeftOut) {
   EXPECT_THAT(PlanOf("pause --heap 3 --live 64m --threads 2 --peers boehm"),
               ElementsAre("pause ebb/parallel threads=1 workers=1",
@@ -127,6 +150,10 @@ TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
   EXPECT_THAT(Parse("W7 --live 1k").status().message(), HasSubstr("numbers from 16k to 32g"));
   EXPECT_THAT(Parse("--round 3").status().message(), HasSubstr("--rounds N"));
   EXPECT_THAT(Parse("W1 --peers java").status().message(), HasSubstr("accepted: boehm,"));
+  EXPECT_THAT(Parse("W1 --sizing huge").status().message(), HasSubstr("growable"));
+  EXPECT_THAT(Parse("W1 --sizing fixed:2").status().message(), HasSubstr("growable:GROWTH"));
+  EXPECT_THAT(Parse("W1 --sizing growable:1").status().message(), HasSubstr("growth: '1'"));
+  EXPECT_THAT(Parse("W1 --sizing adaptive:").status().message(), HasSubstr("processors_per_gib"));
   EXPECT_THAT(Parse("W1 --heap").status().message(), HasSubstr("needs a value"));
   EXPECT_THAT(Parse("W1 --heap 3,nan").status().message(), HasSubstr("bad value 'nan'"));
   EXPECT_THAT(Parse("W1 --smoke=yes").status().message(), HasSubstr("takes no value"));
@@ -134,7 +161,8 @@ TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
 
 TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
   for (const Workload& workload : AllWorkloads()) {
-    for (const RunSpec& spec : Parse("--all --heap 2.7 --peers --seed 3")->Plan(workload)) {
+    for (const RunSpec& spec :
+         Parse("--all --heap 2.7 --peers --seed 3 --sizing adaptive:0.5")->Plan(workload)) {
       absl::StatusOr<RunSpec> read = RunSpec::Parse(spec.ToString());
       ASSERT_TRUE(read.ok()) << read.status();
       EXPECT_EQ(*read, spec) << spec.ToString();
@@ -143,6 +171,9 @@ TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
   EXPECT_FALSE(RunSpec::Parse("workload=W1,color=red").ok());
   EXPECT_FALSE(RunSpec::Parse("threads=many").ok());
   EXPECT_EQ(RunSpec::Parse("live=64m")->live_bytes, 64 << 20);
+  RunSpec capped;
+  capped.capped = true;
+  EXPECT_EQ(*RunSpec::Parse(capped.ToString()), capped);
 }
 
 TEST(RequestTest, TheListingNamesEveryWorkload) {

@@ -154,7 +154,7 @@ int RunOne(std::string_view spec_text) {
   absl::StatusOr<Record> result = workload->run(*spec);
   if (!result.ok()) {
     absl::FPrintF(stderr, "ebb_bench: %s: %s\n", spec->Title(), result.status().ToString());
-    return 1;
+    return absl::IsResourceExhausted(result.status()) ? kOutOfMemoryExit : 1;
   }
   absl::PrintF("%s\n", result->ToJson());
   return 0;

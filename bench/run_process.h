@@ -24,7 +24,10 @@ inline constexpr char kProbeFlag[] = "--probe";
 // while it runs. An error carries what the process printed in place of a result, or how it ended.
 absl::StatusOr<Record> RunProcess(const RunSpec& spec, const std::function<void()>& tick);
 
-// In the started process: runs the spec and prints the line. Returns the exit status.
+// In the started process: runs the spec and prints the line. Returns the exit status: 0, 2 for a
+// spec that makes no sense, kOutOfMemoryExit where the subject had no room for what was to be
+// allocated, and 1 for any other failure.
+inline constexpr int kOutOfMemoryExit = 3;
 int RunOne(std::string_view spec_text);
 
 // Ok if the peer can run here; Unavailable, saying why, if it cannot. Asks a process of its own, so

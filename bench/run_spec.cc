@@ -36,7 +36,10 @@ bool ParseSize(std::string_view text, int64_t* bytes) {
 }
 
 std::string RunSpec::Label() const {
-  return collector.empty() ? subject : absl::StrCat(subject, "/", collector);
+  std::string label = subject;
+  if (!collector.empty()) absl::StrAppend(&label, "/", collector);
+  if (!sizing.empty()) absl::StrAppend(&label, "/", sizing);
+  return label;
 }
 
 std::string RunSpec::Title() const {
@@ -51,6 +54,7 @@ void RunSpec::Write(Record& record) const {
   record.Set("workload", workload);
   record.Set("subject", subject);
   if (!collector.empty()) record.Set("collector", collector);
+  if (!sizing.empty()) record.Set("sizing", sizing);
   record.Set("threads", threads);
   if (heap_multiple > 0) record.Set("heap_multiple", heap_multiple);
   if (live_bytes > 0) record.Set("live_size_bytes", live_bytes);
@@ -61,9 +65,10 @@ void RunSpec::Write(Record& record) const {
 
 std::string RunSpec::ToString() const {
   return absl::StrFormat(
-      "workload=%s,subject=%s,collector=%s,threads=%d,heap=%.17g,live=%d,workers=%d,seed=%u,"
-      "smoke=%d",
-      workload, subject, collector, threads, heap_multiple, live_bytes, workers, seed, smoke);
+      "workload=%s,subject=%s,collector=%s,sizing=%s,threads=%d,heap=%.17g,capped=%d,live=%d,"
+      "workers=%d,seed=%u,smoke=%d",
+      workload, subject, collector, sizing, threads, heap_multiple, capped, live_bytes, workers,
+      seed, smoke);
 }
 
 absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
@@ -79,10 +84,14 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
       spec.subject = value;
     } else if (name == "collector") {
       spec.collector = value;
+    } else if (name == "sizing") {
+      spec.sizing = value;
     } else if (name == "threads") {
       ok = absl::SimpleAtoi(value, &spec.threads);
     } else if (name == "heap") {
       ok = absl::SimpleAtod(value, &spec.heap_multiple);
+    } else if (name == "capped") {
+      ok = absl::SimpleAtob(value, &spec.capped);
     } else if (name == "live") {
       ok = ParseSize(value, &spec.live_bytes);
     } else if (name == "workers") {
@@ -94,7 +103,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
     } else {
       return absl::InvalidArgumentError(absl::StrCat(
           "run spec: unknown field '", name,
-          "' (accepted: workload, subject, collector, threads, heap, live, workers, seed, smoke)"));
+          "' (accepted: workload, subject, collector, sizing, threads, heap, capped, live, "
+          "workers, seed, smoke)"));
     }
     if (!ok) return absl::InvalidArgumentError(absl::StrCat("run spec: bad value in '", part, "'"));
   }

@@ -21,15 +21,17 @@ struct RunSpec {
   std::string workload;
   std::string subject = "ebb";
   std::string collector;     // of ebb; empty for peers
+  std::string sizing;        // of ebb, as WithSizing reads it; empty: the heap's default
   int threads = 1;           // mutators
   double heap_multiple = 0;  // heap size over largest live size; 0 where it does not apply
+  bool capped = false;       // a heap of a peer's may not outgrow its size either
   int64_t live_bytes = 0;    // largest live size; 0 where the workload has one of its own
   int workers = 0;           // collector threads; 0 means the subject's default
   uint64_t seed = 1;
   bool smoke = false;
 
   bool is_ebb() const { return subject == "ebb"; }
-  // "ebb/parallel", or the peer's name.
+  // "ebb/parallel", "ebb/parallel/adaptive" where a sizing is named, or the peer's name.
   std::string Label() const;
   // "W7 ebb/parallel threads=1 heap=3x live=64m", for people.
   std::string Title() const;

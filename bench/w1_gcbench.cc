@@ -122,7 +122,9 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   const SubjectOptions options = {
       .name = spec.subject,
       .collector = spec.collector,
+      .sizing = spec.sizing,
       .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(live)),
+      .capped = spec.capped,
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;

@@ -2,6 +2,7 @@
 // nine reads for each write. A closed loop for throughput; then an open one, in which operations
 // begin when they are meant to, whether or not the one before has ended.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -24,14 +25,21 @@ namespace ebb::bench {
 namespace {
 
 struct CacheJob {
-  uint32_t entries;  // in the cache
-  uint32_t keys;     // that are asked for: twice as many
-  int64_t closed_steps;
+  uint32_t entries;      // in the cache
+  uint32_t keys;         // that are asked for: twice as many
+  int64_t closed_steps;  // prepared,
+  int64_t closed_turns;  // and done so many times over
   int64_t open_steps;
+
+  int64_t ClosedSteps() const { return closed_steps * closed_turns; }
 };
 // At least two cycles fall into the open loop where the heap is 3 times live.
-constexpr CacheJob kFull = {1'000'000, 2'000'000, 8'000'000, 20'000'000};
-constexpr CacheJob kSmoke = {10'000, 20'000, 200'000, 300'000};
+constexpr CacheJob kFull = {1'000'000, 2'000'000, 8'000'000, 1, 20'000'000};
+constexpr CacheJob kSmoke = {10'000, 20'000, 200'000, 1, 300'000};
+// Of a live size that was asked for: what is beside the heap is small, so that a limit on the
+// memory of the process is nearly all the heap's.
+constexpr int64_t kSizedSteps = 200'000;
+constexpr int64_t kSizedTurns = 20;
 
 constexpr double kZipfExponent = 0.99;
 constexpr double kPutShare = 0.1;
@@ -252,8 +260,17 @@ class Cache {
 
 // An entry, its bucket (at most two for each), and a value of the mean length with header and
 // length.
+int64_t LiveBytesPerEntry() { return kEntryBytes + 16 + 8 * MeanWords() + 16; }
+
 int64_t LiveBytes(const CacheJob& job) {
-  return job.entries * (kEntryBytes + 16 + 8 * MeanWords() + 16);
+  return job.entries * LiveBytesPerEntry();
+}
+
+CacheJob JobFor(const RunSpec& spec) {
+  if (spec.live_bytes == 0) return spec.smoke ? kSmoke : kFull;
+  const auto fitting = static_cast<uint32_t>(spec.live_bytes / LiveBytesPerEntry());
+  const uint32_t entries = spec.smoke ? std::min(fitting, kSmoke.entries) : fitting;
+  return {entries, 2 * entries, kSizedSteps, spec.smoke ? 1 : kSizedTurns, kSizedSteps};
 }
 
 struct Measured {
@@ -295,17 +312,19 @@ absl::Status Measure(const CacheJob& job, uint64_t seed, S& subject, typename S:
   PinThisThread();  // as in bench/rewire.cc
   const int64_t before = subject.Collections();
   measured.closed.Start();
-  for (const Operation& operation : all.first(job.closed_steps)) {
-    cache.Do(operation);
-    // As the open loop does: the fence in it keeps operations from overlapping, and the rate would
-    // be one that the open loop cannot reach.
-    const int64_t now = platform::MonotonicNanos();
-    asm volatile("" : : "r"(now));
+  for (int64_t turn = 0; turn < job.closed_turns; ++turn) {
+    for (const Operation& operation : all.first(job.closed_steps)) {
+      cache.Do(operation);
+      // As the open loop does: the fence in it keeps operations from overlapping, and the rate
+      // would be one that the open loop cannot reach.
+      const int64_t now = platform::MonotonicNanos();
+      asm volatile("" : : "r"(now));
+    }
   }
   measured.closed.Stop();
   const int64_t between = subject.Collections();
   const auto interval = static_cast<int64_t>(2 * absl::ToDoubleNanoseconds(measured.closed.wall()) /
-                                             static_cast<double>(job.closed_steps));
+                                             static_cast<double>(job.ClosedSteps()));
   RunOpenLoop<S>(all.subspan(job.closed_steps), interval, thread, cache, measured.latencies);
   measured.peak_rss_bytes = PeakResidentBytes();
   measured.open_collections = subject.Collections() - between;
@@ -317,11 +336,13 @@ absl::Status Measure(const CacheJob& job, uint64_t seed, S& subject, typename S:
 }
 
 absl::StatusOr<Record> Run(const RunSpec& spec) {
-  const CacheJob& job = spec.smoke ? kSmoke : kFull;
+  const CacheJob job = JobFor(spec);
   const SubjectOptions options = {
       .name = spec.subject,
       .collector = spec.collector,
+      .sizing = spec.sizing,
       .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(LiveBytes(job))),
+      .capped = spec.capped,
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Measured measured;
@@ -332,7 +353,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
     Record record;
     measured.closed.Write(record);
     record.Set("peak_rss_bytes", measured.peak_rss_bytes);
-    record.Set("operations", job.closed_steps);
+    record.Set("operations", job.ClosedSteps());
     record.Set("largest_live_bytes", LiveBytes(job));
     if (subject.Collections() > 0) {
       record.Set("timed_collections", measured.collections);
@@ -355,6 +376,7 @@ Workload W3Cache() {
   workload.default_peers = {"boehm", "mimalloc"};
   workload.collectors = Collectors();
   workload.heap_multiples = {kHeapMultiple, kNoCycleMultiple};
+  workload.live_sizes = {0};  // a million entries, whatever they take
   workload.bars = {{.of = "latency_ns.p999",
                     .at_most = 2,
                     .collector = "concurrent",

@@ -45,6 +45,7 @@ absl::StatusOr<Record> RunW6a(const RunSpec& spec) {
   const int64_t count = spec.smoke ? 2'000'000 : 500'000'000;
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
+                                  .sizing = spec.sizing,
                                   .heap_bytes = kSmallHeapBytes,
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
@@ -122,8 +123,10 @@ absl::StatusOr<Record> RunW6b(const RunSpec& spec) {
   const SubjectOptions options = {
       .name = spec.subject,
       .collector = spec.collector,
+      .sizing = spec.sizing,
       .heap_bytes =
           static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes())),
+      .capped = spec.capped,
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;

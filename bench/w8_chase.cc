@@ -245,6 +245,7 @@ absl::StatusOr<Record> Run(const RunSpec& asked) {
   const SubjectOptions options = {
       .name = spec.subject,
       .collector = spec.collector,
+      .sizing = spec.sizing,
       .heap_bytes = std::max(kHeapMultiple * spec.live_bytes, kLeastHeap),
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

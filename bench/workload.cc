@@ -6,7 +6,7 @@ const std::vector<Workload>& AllWorkloads() {
   static const auto* const workloads = new std::vector<Workload>{
       W1GcBench(),          W1GcBenchWithHoles(),  W3Cache(),      W4Rewire(),
       W6aAllocateAndDrop(), W6bAllocateInWindow(), W7HeapSize(),   W8Chase(),
-      PauseWorkload(),      DropWorkload(),        IdleWorkload()};
+      W10Tide(),            PauseWorkload(),       DropWorkload(), IdleWorkload()};
   return *workloads;
 }
 

@@ -21,6 +21,7 @@ struct Bar {
   double at_most = 0;
   // Settings of the subject's run, which is ebb's. A bar is left out where they were not asked for.
   std::string collector = "parallel";
+  std::string sizing = "";
   int threads = 1;
   double heap_multiple = 0;
   int64_t live_bytes = 0;
@@ -61,8 +62,9 @@ struct Workload {
   std::vector<std::string> default_peers;
   // Settings unless told otherwise. No heap multiples: it has a heap size of its own. No live
   // sizes: it has one of its own. No thread counts: it has one thread. No worker counts: the
-  // default of the heap.
+  // default of the heap. A sizing that is empty: the default of the heap.
   std::vector<std::string> collectors = {"parallel"};
+  std::vector<std::string> sizings = {""};
   std::vector<double> heap_multiples;
   std::vector<int64_t> live_sizes;
   std::vector<int> threads;
@@ -86,6 +88,7 @@ Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();
 Workload W8Chase();
+Workload W10Tide();
 Workload PauseWorkload();
 Workload DropWorkload();
 Workload IdleWorkload();
