@@ -20,6 +20,7 @@
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
 #include "heap/evacuator.h"
+#include "heap/external_memory.h"
 #include "heap/generations.h"
 #include "heap/heap.h"
 #include "heap/heap_limit.h"
@@ -69,6 +70,12 @@ class HeapCore {
   // due, or the one that runs late.
   void Pace(Mutator& mutator);
 
+  const ExternalMemory& external() const { return external_; }
+  absl::Status ReportExternal(int64_t bytes);
+  // At a safepoint of `self`, before it allocates: where what objects hold outside has grown too
+  // far, runs a cycle, or waits until one begins.
+  void CollectForExternal(Mutator& self);
+
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
   absl::Status CollectMinor(Mutator* self);
@@ -113,11 +120,17 @@ class HeapCore {
   absl::Status AwaitConcurrentCycle();
   // After each pause of a concurrent cycle.
   void NotePause(int64_t nanos);
+  // Asks for a cycle, if what objects hold outside has grown so far.
+  void LookAtExternal();
   // Evacuates for a bounded time; false if there was nothing to be had.
   bool Assist(Mutator& self, platform::Bytes most);
   // Raises a limit above `limit`, if only a policy has set it. Else assists, and while there is
   // nothing to be had waits, until a flip or the end of a cycle after the `seen`th: a safepoint.
   void Stall(Mutator& self, int64_t seen, platform::Bytes limit, platform::Bytes wanted);
+  // Assists for a while; where there is nothing to be had, waits for it, or for the `seen`th
+  // NoteRoom to be followed by another: whether it was. A safepoint.
+  bool AssistOrAwaitRoom(Mutator& self, int64_t seen);
+  void NoteStall(int64_t nanos, bool has_flipped);
   // `evacuated` and `nanos`: by the cycle, and how long it took.
   void NoteCycle(const CycleResult& result, int64_t evacuated, int64_t nanos);
   int64_t evacuated_bytes() const;  // in all
@@ -143,6 +156,7 @@ class HeapCore {
   RootTable* const roots_;  // owns itself: see RootTable::Disown
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational
+  ExternalMemory external_;
   std::unique_ptr<HeapLimit> limit_;
   std::shared_ptr<background::WorkerPool> pool_;  // shared with other heaps
   std::unique_ptr<Cycle> cycle_;
