@@ -40,8 +40,10 @@ int64_t FailEvery(const Options& options) { return 16 * options.stress.fail_evac
 
 }  // namespace
 
-Generations::Generations(Spaces& spaces, RootTable& roots, const Options& options)
+Generations::Generations(Spaces& spaces, RootTable& roots, Balance& balance,
+                         const Options& options)
     : spaces_(spaces),
+      balance_(balance),
       target_nanos_(absl::ToInt64Nanoseconds(options.minor_pause_target)),
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
@@ -58,6 +60,8 @@ MinorCounts Generations::Run(const std::vector<Mutator*>& mutators,
   // Relaxed: see its declaration.
   minor_cycles_.fetch_add(1, std::memory_order_relaxed);
   const MinorCounts counts = minor_.Run(mutators, survivors, stopped);
+  balance_.AddEvacuated(Bytes(counts.evacuated_bytes));
+  balance_.AddLeft(Bytes(counts.left_bytes));
   if (poison_) spaces_.nursery().PoisonReserve(stopped);
   left_ = spaces_.nursery().allocated_bytes();
   SetRegionsLeft();

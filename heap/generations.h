@@ -12,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
+#include "heap/balance.h"
 #include "heap/evacuator.h"
 #include "heap/minor_cycle.h"
 #include "heap/options.h"
@@ -27,7 +28,7 @@ namespace ebb::internal {
 class Generations {
  public:
   // `options` are resolved; `spaces` have a nursery.
-  Generations(Spaces& spaces, RootTable& roots, const Options& options);
+  Generations(Spaces& spaces, RootTable& roots, Balance& balance, const Options& options);
 
   // By mutators, any thread.
   RememberedSet& remembered() { return remembered_; }
@@ -81,6 +82,7 @@ class Generations {
   void AdaptAllowance(int64_t nanos);
 
   Spaces& spaces_;
+  Balance& balance_;
   const int64_t target_nanos_;
   const bool poison_;
   const bool may_bypass_;

@@ -102,15 +102,17 @@ absl::Status HeapCore::Start() {
   absl::StatusOr<std::unique_ptr<Spaces>> spaces = Spaces::Create(system_, options_);
   if (!spaces.ok()) return spaces.status();
   spaces_ = *std::move(spaces);
+  balance_ = std::make_unique<Balance>(*spaces_);
   limit_ = std::make_unique<HeapLimit>(*spaces_, external_, system_, options_);
   // Only a collector thread is made nicer; helpers are as nice as who starts them, mostly that one.
   const int niceness =
       IsConcurrent(options_.collector) ? options_.collector_niceness : 0;
   pool_ = background::WorkerPools::Get().Share(system_, niceness, options_.workers - 1, "ebb-gc");
   if (spaces_->has_generations()) {
-    generations_ = std::make_unique<Generations>(*spaces_, *roots_, options_);
+    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *balance_, options_);
   }
-  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, generations_.get(), *pool_, options_);
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *balance_, generations_.get(), *pool_,
+                                   options_);
   if (2 * cycle_->memory() > Bytes(options_.max_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "option workers: '", options_.workers, "' need ", cycle_->memory(),
@@ -200,6 +202,11 @@ std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
 }
 
 void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
+  balance_->AddEvacuated(Bytes(counts.filled_bytes));
+  AddToTotals(counts);
+}
+
+void HeapCore::AddToTotals(const EvacuationCounts& counts) {
   absl::MutexLock lock(&stats_mu_);
   totals_.evacuated_objects += counts.evacuated_objects;
   totals_.evacuated_bytes += counts.evacuated_bytes;
@@ -325,7 +332,7 @@ absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause, HowToRun how) {
   const absl::StatusOr<CycleResult> run = (*cycle_.*how)(pause);
   if (!run.ok()) return run.status();
   const int64_t end = platform::MonotonicNanos();
-  AddEvacuationCounts(run->trace.evacuation);
+  AddToTotals(run->trace.evacuation);
   NoteCycle(*run, spaces_->copy().allocated_bytes().count(), end - begin);
   absl::MutexLock lock(&stats_mu_);
   totals_.pause_ns.Record(end - pause.requested_at());
@@ -420,7 +427,7 @@ void HeapCore::RunConcurrentCycle() {
     const absl::StatusOr<CycleResult> run =
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
-      AddEvacuationCounts(run->trace.evacuation);
+      AddToTotals(run->trace.evacuation);
       const int64_t evacuated = evacuated_bytes() - evacuated_before;
       NoteCycle(*run, evacuated, platform::MonotonicNanos() - begin);
       pacer_->EndCycle(Bytes(evacuated), trace().scanned_in_place());
@@ -643,12 +650,6 @@ absl::Status HeapCore::Trim() {
   return status;
 }
 
-Bytes HeapCore::allocated_bytes() const {
-  // Relaxed: a count, see its declaration.
-  return Bytes(allocated_bytes_.load(std::memory_order_relaxed)) +
-         spaces_->pinned().allocated_bytes() + spaces_->large().allocated_bytes();
-}
-
 // Around a fork.
 
 void HeapCore::TakeTurnForFork() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -693,6 +694,8 @@ HeapStats HeapCore::stats() const {
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
   stats.allocated_bytes = allocated_bytes().count();
+  stats.freed_bytes = balance_->freed_bytes().count();
+  stats.counter_faults = balance_->faults();
   stats.external_bytes = external_.bytes().count();
   // Relaxed: a count, see its declaration.
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);

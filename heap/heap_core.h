@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "background/background_thread.h"
 #include "background/worker_pool.h"
+#include "heap/balance.h"
 #include "heap/collector_thread.h"
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
@@ -57,13 +58,11 @@ class HeapCore {
   }
   // For a new mutator of a heap whose cycles are concurrent; else null.
   std::unique_ptr<MutatorForwarder> NewForwarder();
+  Balance& balance() { return *balance_; }
   // What mutators have evacuated, by way of their forwarders.
   void AddEvacuationCounts(const EvacuationCounts& counts);
   // What a mutator has allocated in the copy space, when it is known.
-  void AddAllocated(platform::Bytes bytes) {
-    // Relaxed: a count that publishes nothing.
-    allocated_bytes_.fetch_add(bytes.count(), std::memory_order_relaxed);
-  }
+  void AddAllocated(platform::Bytes bytes) { balance_->AddAllocated(bytes); }
   // A fresh region for the mutator's allocator, with room for `bytes`.
   absl::Status Refill(Mutator& mutator, size_t bytes);
   // `mutator` has taken a fresh region, or is about to allocate in place: the next cycle may be
@@ -136,7 +135,8 @@ class HeapCore {
   int64_t evacuated_bytes() const;  // in all
   // Whether a collector thread runs the cycles. In a forked child it may have to be started.
   bool EnsureCollector();
-  platform::Bytes allocated_bytes() const;
+  platform::Bytes allocated_bytes() const { return balance_->allocated_bytes(); }
+  void AddToTotals(const EvacuationCounts& counts);
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   // `wanted`: of the heap's limit. `try_again` makes an attempt outside of pauses, `attempt`
@@ -155,6 +155,7 @@ class HeapCore {
   Safepoints safepoints_;
   RootTable* const roots_;  // owns itself: see RootTable::Disown
   std::unique_ptr<Spaces> spaces_;
+  std::unique_ptr<Balance> balance_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational
   ExternalMemory external_;
   std::unique_ptr<HeapLimit> limit_;
@@ -166,7 +167,6 @@ class HeapCore {
   // Cycles run. Written by the thread whose turn it is, read by anybody. Relaxed: a count that
   // publishes nothing; what a cycle did is published by its pauses, handshakes and locks.
   std::atomic<int64_t> cycles_ = 0;
-  std::atomic<int64_t> allocated_bytes_ = 0;    // in the copy space; relaxed likewise
   std::atomic<int64_t> exhaustions_ = 0;        // relaxed likewise
   std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
 
