@@ -307,6 +307,17 @@ Bytes CopySpace::AllocatedIn(const Block& block) const {
   return Bytes(block.used(active_region()));
 }
 
+Bytes CopySpace::retained_bytes() const {
+  absl::MutexLock lock(&lock_);
+  Bytes bytes;
+  retained_.ForEach([&bytes](const Block& block) {
+    for (int region = 0; region < kRegionsPerBlock; ++region) {
+      if (block.retained(region)) bytes += Bytes(block.used(region));
+    }
+  });
+  return bytes;
+}
+
 Bytes CopySpace::FragmentationOf(const Block& block) const {
   switch (block.list()) {
     case BlockList::kFull:

@@ -191,8 +191,10 @@ class CopySpace {
 
   // In active regions and in retained blocks; during a cycle, not in from-space otherwise.
   Bytes allocated_bytes() const { return Bytes(allocated_.load(std::memory_order_relaxed)); }
-  // In the same regions, room that cannot be allocated before the next cycle: what is left of full
-  // blocks, and of both regions of retained ones.
+  // Of these, in regions that are retained. Between cycles. O(retained blocks).
+  Bytes retained_bytes() const ABSL_LOCKS_EXCLUDED(lock_);
+  // In the same regions as allocated_bytes, room that cannot be allocated before the next cycle:
+  // what is left of full blocks, and of both regions of retained ones.
   Bytes fragmentation() const { return Bytes(fragmentation_.load(std::memory_order_relaxed)); }
   BlockCounts counts() const ABSL_LOCKS_EXCLUDED(lock_);
   // Debited from the ledger by this space: its in-core blocks and its blocks' metadata.

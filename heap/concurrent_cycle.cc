@@ -46,6 +46,7 @@ absl::StatusOr<CycleResult> ConcurrentCycle::Run(NotePause note_pause) {
     // No from-space reference is left: barriers are disarmed, and what is not marked is garbage.
     result.trace = FinishBesideMutators();
   }
+  parts_.NoteFreed(result.trace);
   result.live_bytes = spaces_.object_bytes().count();
   parts_.DebitTables();
   CheckAndSpoil(note_pause);
@@ -59,6 +60,9 @@ absl::StatusOr<std::optional<CycleResult>> ConcurrentCycle::Flip(NotePause note_
   }
   if (parts_.stress_.verify) parts_.VerifyOrStop(*pause, "before a cycle");
   parts_.CloseAllocators(pause->mutators());
+  // The last cycle has ended, and every allocator is closed: the one moment, as cycles end beside
+  // mutators that allocate.
+  parts_.balance_.CheckAtCycle(pause->stopped());
   const bool nursery_is_empty = parts_.EmptyNursery(*pause);
   pacer_.NoteFlip(pause->stopped());
   if (!nursery_is_empty) return parts_.Run(*pause);

@@ -34,11 +34,12 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
   slot.compare_exchange_strong(bits, now, std::memory_order_release, std::memory_order_relaxed);
 }
 
-Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Generations* generations,
-             background::WorkerPool& pool, const Options& options)
+Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
+             Generations* generations, background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
       weak_roots_(weak_roots),
+      balance_(balance),
       generations_(generations),
       stress_(options.stress),
       trace_(spaces, pool,
@@ -78,6 +79,8 @@ absl::StatusOr<CycleResult> Cycle::RunOne(const Safepoints::Pause& pause, bool i
   }
   // What was not reached is garbage; its memory is released after the pause.
   Sweep(stopped);
+  NoteFreed(result.trace);
+  balance_.CheckAtCycle(stopped);
   if (generations_ != nullptr) generations_->RememberEdgesToWhatIsLeft();
 
   result.live_bytes = spaces_.object_bytes().count();
@@ -128,6 +131,7 @@ bool Cycle::has_retained() const {
 void Cycle::Flip(const MutatorsStopped& stopped) {
   spaces_.pinned().ClearMarks(stopped);
   spaces_.large().ClearMarks(stopped);
+  in_copies_ = spaces_.copy().allocated_bytes();
   spaces_.copy().Flip(stopped);
   if (generations_ != nullptr) generations_->NoteFlip(stopped);
 }
@@ -137,6 +141,10 @@ MinorCounts Cycle::RunMinor(const Safepoints::Pause& pause, bool beside_cycle) {
   for (Mutator* mutator : pause.mutators()) mutator->CloseForMinorCycle();
   const MinorCounts counts =
       generations_->Collect(pause.mutators(), beside_cycle, pause.stopped());
+  if (!beside_cycle) {
+    balance_.NoteFreed();
+    balance_.CheckAtCycle(pause.stopped());
+  }
   if (stress_.verify && !beside_cycle) VerifyOrStop(pause, "after a minor cycle");
   return counts;
 }
@@ -168,6 +176,12 @@ void Cycle::Sweep(const MutatorsStopped& stopped) {
   spaces_.large().Sweep();
 }
 
+void Cycle::NoteFreed(const TraceCounts& counts) {
+  balance_.AddEvacuated(platform::Bytes(counts.evacuation.filled_bytes));
+  balance_.AddLeft(in_copies_ - spaces_.copy().retained_bytes());
+  balance_.NoteFreed();
+}
+
 void Cycle::SpoilFromSpace(const MutatorsStopped& stopped) {
   if (stress_.poison) spaces_.copy().PoisonReserve(stopped);
   if (stress_.protect_from_space) {
@@ -189,7 +203,9 @@ absl::Status Cycle::Verify(const Safepoints::Pause& pause) {
     const RootTable::Scan slots(*table);
     for (size_t i = 0; i < slots.chunk_count(); ++i) slots.VisitChunk(i, visit);
   }
-  return verifier.Check();
+  absl::Status status = verifier.Check();
+  status.Update(balance_.Check(pause.stopped()));
+  return status;
 }
 
 void Cycle::VerifyOrStop(const Safepoints::Pause& pause, const char* when) {

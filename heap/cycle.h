@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "background/worker_pool.h"
 #include "copyspace/mutators_stopped.h"
+#include "heap/balance.h"
 #include "heap/generations.h"
 #include "heap/options.h"
 #include "heap/root_table.h"
@@ -34,8 +35,8 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot);
 class Cycle {
  public:
   // `generations`: null if the heap has none.
-  Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Generations* generations,
-        background::WorkerPool& pool, const Options& options);
+  Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
+        Generations* generations, background::WorkerPool& pool, const Options& options);
   ~Cycle();
 
   // The parallel collector: everything in one pause. The only error is the system's, under
@@ -48,7 +49,7 @@ class Cycle {
   absl::StatusOr<CycleResult> Compact(const Safepoints::Pause& pause);
   // A minor cycle, for a heap that has generations. `beside_cycle`: as of Generations::Collect.
   MinorCounts RunMinor(const Safepoints::Pause& pause, bool beside_cycle);
-  // Closes all mutators' allocators and checks the whole heap.
+  // Closes all mutators' allocators and checks the whole heap, and its balance.
   absl::Status Verify(const Safepoints::Pause& pause);
 
   // Whether evacuations have failed in the last cycle, or in the last minor one.
@@ -72,6 +73,8 @@ class Cycle {
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
   void ClearWeakRoots();
   void Sweep(const copyspace::MutatorsStopped& stopped);
+  // What the cycle has freed is known: mutators' part of its evacuation is counted by themselves.
+  void NoteFreed(const TraceCounts& counts);
   void SpoilFromSpace(const copyspace::MutatorsStopped& stopped);
 
   void VerifyOrStop(const Safepoints::Pause& pause, const char* when);
@@ -80,10 +83,12 @@ class Cycle {
   Spaces& spaces_;
   RootTable& roots_;
   RootTable& weak_roots_;
+  Balance& balance_;
   Generations* const generations_;
   const StressOptions stress_;
   Trace trace_;
   platform::Bytes debited_;
+  platform::Bytes in_copies_;  // at the last flip
 };
 
 }  // namespace ebb::internal

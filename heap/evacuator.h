@@ -25,11 +25,13 @@ inline constexpr size_t kCopyAhead = 1024;
 struct EvacuationCounts {
   int64_t evacuated_objects = 0;
   int64_t evacuated_bytes = 0;
+  int64_t filled_bytes = 0;      // these, and padding between them; as of Evacuator::Finish
   int64_t retained_objects = 0;  // evacuations that found no memory
 
   EvacuationCounts& operator+=(const EvacuationCounts& other) {
     evacuated_objects += other.evacuated_objects;
     evacuated_bytes += other.evacuated_bytes;
+    filled_bytes += other.filled_bytes;
     retained_objects += other.retained_objects;
     return *this;
   }
@@ -81,6 +83,7 @@ class Evacuator {
   // under the lock of Safepoints while that thread is blocked.
   EvacuationCounts Finish() {
     allocator_.Close(space_);
+    counts_.filled_bytes += allocator_.TakeAllocated().count();
     return std::exchange(counts_, EvacuationCounts());
   }
   const EvacuationCounts& counts() const { return counts_; }

@@ -38,8 +38,9 @@ int64_t FailEvery(const Options& options) { return 16 * options.stress.fail_evac
 }  // namespace
 
 Generations::Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots,
-                         const Options& options)
+                         Balance& balance, const Options& options)
     : spaces_(spaces),
+      balance_(balance),
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
       remembered_(spaces.ledger(), spaces.overdraft(), MostChunks(options)),
@@ -54,6 +55,8 @@ MinorCounts Generations::Run(const std::vector<Mutator*>& mutators,
   // Relaxed: see its declaration.
   minor_cycles_.fetch_add(1, std::memory_order_relaxed);
   const MinorCounts counts = minor_.Run(mutators, survivors, stopped);
+  balance_.AddEvacuated(Bytes(counts.evacuated_bytes));
+  balance_.AddLeft(Bytes(counts.left_bytes));
   if (poison_) spaces_.nursery().PoisonReserve(stopped);
   left_ = spaces_.nursery().allocated_bytes();
   SetRegionsLeft();

@@ -13,6 +13,7 @@
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
 #include "heap/allowance.h"
+#include "heap/balance.h"
 #include "heap/evacuator.h"
 #include "heap/minor_cycle.h"
 #include "heap/options.h"
@@ -28,7 +29,8 @@ namespace ebb::internal {
 class Generations {
  public:
   // `options` are resolved; `spaces` have a nursery.
-  Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots, const Options& options);
+  Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
+              const Options& options);
 
   // By mutators, any thread.
   RememberedSet& remembered() { return remembered_; }
@@ -80,6 +82,7 @@ class Generations {
   void SetRegionsLeft();
 
   Spaces& spaces_;
+  Balance& balance_;
   const bool poison_;
   const bool may_bypass_;
   RememberedSet remembered_;

@@ -64,6 +64,8 @@ absl::Status Heap::Verify() {
   return status;
 }
 
+absl::Status Heap::ReportExternal(int64_t bytes) { return core_->ReportExternal(bytes); }
+
 absl::Status Heap::Trim() { return core_->Trim(); }
 
 absl::Status Heap::AddCleanupFor(uintptr_t object, absl::AnyInvocable<void() &&> cleanup) {

@@ -31,7 +31,8 @@ struct HeapStats {
   Histogram minor_pause_ns;        // of these, those of minor cycles
   Histogram time_to_safepoint_ns;  // from the request to the stop of each thread
   Histogram stall_ns;              // of allocations that found no room until a concurrent cycle
-                                   // made some: what their threads spent assisting it and waiting
+                                   // made some, or until one began that external memory wanted:
+                                   // what their threads spent assisting it and waiting
   int64_t stalls_for_flip = 0;     // of these: the cycle had not yet flipped
   int64_t stalls_for_end = 0;      // it had, and what was left was kept for what it evacuates
   int64_t collect_ns = 0;          // of cycles, the part with mutators stopped
@@ -46,10 +47,17 @@ struct HeapStats {
                                 // those that it had to retain
   int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
                                 // it is full, at the next cycle, or when the mutator detaches
+  // The same of what cycles have freed, as of the last one. When a cycle ends, allocated_bytes is
+  // live_bytes and freed_bytes, but for what is allocated beside it; each cycle checks that of the
+  // one before. How often the bytes that are astray have changed: not at all, but for a bug of
+  // Ebb's, which is logged.
+  int64_t freed_bytes = 0;
+  int64_t counter_faults = 0;
   int64_t large_bytes = 0;      // of large objects now
   int64_t pinned_bytes = 0;     // of pinned objects now
   int64_t nursery_allowance = 0;  // what may be allocated between two minor cycles, as of the last
   int64_t collector_bytes = 0;  // worklists, part of heap_bytes
+  int64_t external_bytes = 0;   // as ReportExternal was told; not part of heap_bytes
 
   int64_t evacuated_objects = 0;
   int64_t evacuated_bytes = 0;
@@ -126,6 +134,17 @@ class Heap {
   // MiB or twice Options::nursery_bytes, if there is a nursery. When lowered below what is in use,
   // the heap shrinks at once as far as it is empty, and by the next cycles.
   absl::Status SetMaxBytes(int64_t max_bytes);
+
+  // Managed objects hold `bytes` more memory outside of the heap (malloc, mmap) than was reported
+  // so far; less, if it is negative: when such memory is freed, say in a cleanup. It makes cycles
+  // come earlier, as if it had been allocated here, and leaves the heap less of the process's
+  // memory limit; max_bytes does not count it (docs/design/sizing.md#memory-outside-the-heap). So
+  // report what objects own, not what they share with the rest of the program.
+  //
+  // Any thread, attached or not, in any scope; no safepoint. O(1), and mostly a few atomic
+  // instructions. InvalidArgument, and nothing has changed, if that would make the sum negative (it
+  // was reported, or freed, twice) or more than an int64_t can hold.
+  absl::Status ReportExternal(int64_t bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and
   // reference: O(live objects) in time and memory. Internal with the first fault found.

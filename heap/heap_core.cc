@@ -29,6 +29,8 @@ constexpr char kTooManyCycles[] =
 constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
 // After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
 constexpr int64_t kTicksUntilIdle = 2;
+// Of the limit: for less than that outside of the heap no cycle is run.
+constexpr int64_t kLeastExternalShare = 16;
 // Workers that are asked for work share some of it much sooner.
 constexpr absl::Duration kUntilNextAssist = absl::Microseconds(200);
 
@@ -102,16 +104,18 @@ absl::Status HeapCore::Start() {
   absl::StatusOr<std::unique_ptr<Spaces>> spaces = Spaces::Create(system_, options_);
   if (!spaces.ok()) return spaces.status();
   spaces_ = *std::move(spaces);
-  limit_ = std::make_unique<HeapLimit>(*spaces_, system_, options_);
+  balance_ = std::make_unique<Balance>(*spaces_);
+  limit_ = std::make_unique<HeapLimit>(*spaces_, external_, system_, options_);
   // Only a collector thread is made nicer; helpers are as nice as who starts them, mostly that one.
   const int niceness =
       IsConcurrent(options_.collector) ? options_.collector_niceness : 0;
   pool_ = background::WorkerPools::Get().Share(system_, niceness, options_.workers - 1, "ebb-gc");
   if (spaces_->has_generations()) {
-    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *weak_roots_, options_);
+    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *weak_roots_, *balance_,
+                                                 options_);
   }
-  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *weak_roots_, generations_.get(), *pool_,
-                                   options_);
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *weak_roots_, *balance_, generations_.get(),
+                                   *pool_, options_);
   if (2 * cycle_->memory() > Bytes(options_.max_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "option workers: '", options_.workers, "' need ", cycle_->memory(),
@@ -153,7 +157,8 @@ void HeapCore::StartBackground() {
   background_->AddTask(background::Stage::kMiddle, "call cleanups", [this] { cleanups_.RunDue(); });
   background_->AddTask(background::Stage::kMiddle, "size the heap",
                        [this, count_failure] {
-                         count_failure(limit_->ResizeAtTick(allocated_bytes()));
+                         count_failure(
+                             limit_->ResizeAtTick(allocated_bytes() + external_.reported()));
                        });
 }
 
@@ -205,6 +210,11 @@ std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
 }
 
 void HeapCore::AddEvacuationCounts(const EvacuationCounts& counts) {
+  balance_->AddEvacuated(Bytes(counts.filled_bytes));
+  AddToTotals(counts);
+}
+
+void HeapCore::AddToTotals(const EvacuationCounts& counts) {
   absl::MutexLock lock(&stats_mu_);
   totals_.evacuated_objects += counts.evacuated_objects;
   totals_.evacuated_bytes += counts.evacuated_bytes;
@@ -230,6 +240,7 @@ absl::Status HeapCore::Refill(Mutator& mutator, size_t bytes) {
 }
 
 void HeapCore::Pace(Mutator& mutator) {
+  if (external_.fresh() > Bytes(0)) LookAtExternal();
   if (collector_ == nullptr) return;
   const Pacer::Advice advice = pacer_->Advise(trace().scanned_in_place());
   if (advice.begin_cycle) collector_->Request();
@@ -252,12 +263,7 @@ void HeapCore::Stall(Mutator& self, int64_t seen, Bytes limit, Bytes wanted) {
   if (limit_->RaiseRatherThanWait(wanted, limit)) return;
   // Towards the end of a trace some of what was kept for evacuation may become room.
   for (bool noted = false; !noted && pacer_->room() <= room;) {
-    const absl::Duration wait =
-        Assist(self, Pacer::kMostAssistance) ? absl::ZeroDuration() : kUntilNextAssist;
-    // Blocked, also between two turns of assistance: pauses and handshakes are not kept waiting.
-    Mutator::ParkThread(/*except=*/nullptr);
-    noted = pacer_->AwaitRoom(seen, wait);
-    Mutator::UnparkThread();
+    noted = AssistOrAwaitRoom(self, seen);
   }
   const int64_t nanos = platform::MonotonicNanos() - begin;
   LOG_IF(WARNING, absl::Nanoseconds(nanos) > options_.safepoint_warning)
@@ -265,17 +271,76 @@ void HeapCore::Stall(Mutator& self, int64_t seen, Bytes limit, Bytes wanted) {
       << (has_flipped ? "end: the program allocates faster than it evacuates; raise max_bytes, or "
                         "concurrent_workers"
                       : "flip: see time_to_safepoint_ns, and collector_niceness");
+  NoteStall(nanos, has_flipped);
+}
+
+bool HeapCore::AssistOrAwaitRoom(Mutator& self, int64_t seen) {
+  const absl::Duration wait =
+      Assist(self, Pacer::kMostAssistance) ? absl::ZeroDuration() : kUntilNextAssist;
+  // Blocked, also between two turns of assistance: pauses and handshakes are not kept waiting.
+  Mutator::ParkThread(/*except=*/nullptr);
+  const bool noted = pacer_->AwaitRoom(seen, wait);
+  Mutator::UnparkThread();
+  return noted;
+}
+
+void HeapCore::NoteStall(int64_t nanos, bool has_flipped) {
   absl::MutexLock lock(&stats_mu_);
   totals_.stall_ns.Record(nanos);
   ++(has_flipped ? totals_.stalls_for_end : totals_.stalls_for_flip);
 }
 
+absl::Status HeapCore::ReportExternal(int64_t bytes) {
+  absl::Status status = external_.Report(bytes);
+  if (status.ok() && external_.look_due()) LookAtExternal();
+  return status;
+}
+
+// By a thread that may be none of the heap's, or be blocked: it asks, and others do the work. While
+// there is a collector thread, mutators need to be kept only if it comes too late.
+void HeapCore::LookAtExternal() {
+  const Bytes least = spaces_->ledger().limit() / kLeastExternalShare;
+  const ExternalMemory::Due due = external_.Look(spaces_->copy().room().for_mutators, least);
+  if (due == ExternalMemory::Due::kNothing) return;
+  if (collector_ != nullptr) {
+    collector_->Request();
+    if (due != ExternalMemory::Due::kMutators) return;
+  }
+  external_.WantMutators();
+  safepoints_.ForceSlow();
+}
+
+// A cycle that has flipped does not free what was dropped since: so the next one is waited for, but
+// only its begin, from which on what is reported is fresh again.
+void HeapCore::CollectForExternal(Mutator& self) {
+  if (!external_.mutators_wanted()) return;
+  if (EnsureCollector()) {
+    const int64_t begin = platform::MonotonicNanos();
+    const bool has_flipped = pacer_->cycle_runs();
+    while (external_.mutators_wanted()) {
+      const int64_t seen = pacer_->room_noted();
+      collector_->Request();
+      AssistOrAwaitRoom(self, seen);
+    }
+    return NoteStall(platform::MonotonicNanos() - begin, has_flipped);
+  }
+  const Turn turn(*this);
+  {
+    const Safepoints::Pause pause(safepoints_, &self);
+    // Another thread may have collected while this one waited for its own pause. One that the
+    // system does not let begin is made up for later.
+    if (external_.mutators_wanted()) RunCycle(pause, &Cycle::Run).IgnoreError();
+  }
+  ReleaseGarbage();
+}
+
 absl::Status HeapCore::RunCycle(const Safepoints::Pause& pause, HowToRun how) {
+  external_.BeginCycle();
   const int64_t begin = platform::MonotonicNanos();
   const absl::StatusOr<CycleResult> run = (*cycle_.*how)(pause);
   if (!run.ok()) return run.status();
   const int64_t end = platform::MonotonicNanos();
-  AddEvacuationCounts(run->trace.evacuation);
+  AddToTotals(run->trace.evacuation);
   NoteCycle(*run, spaces_->copy().allocated_bytes().count(), end - begin);
   absl::MutexLock lock(&stats_mu_);
   totals_.pause_ns.Record(end - pause.requested_at());
@@ -289,7 +354,7 @@ void HeapCore::NoteCycle(const CycleResult& result, int64_t evacuated, int64_t n
                      .beside = in_place + cycle_->memory() + spaces_->debited_for_nursery(),
                      .traced = Bytes(evacuated) + in_place,
                      .nanos = nanos,
-                     .allocated = allocated_bytes(),
+                     .allocated = allocated_bytes() + external_.reported(),
                      .now = platform::MonotonicNanos()});
   // Relaxed: a count, see its declaration.
   cycles_.fetch_add(1, std::memory_order_relaxed);
@@ -366,10 +431,11 @@ void HeapCore::RunConcurrentCycle() {
     absl::MutexLock turn(&turn_);
     const int64_t begin = platform::MonotonicNanos();
     const int64_t evacuated_before = evacuated_bytes();
+    external_.BeginCycle();
     const absl::StatusOr<CycleResult> run =
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
-      AddEvacuationCounts(run->trace.evacuation);
+      AddToTotals(run->trace.evacuation);
       const int64_t evacuated = evacuated_bytes() - evacuated_before;
       NoteCycle(*run, evacuated, platform::MonotonicNanos() - begin);
       pacer_->EndCycle(Bytes(evacuated), trace().scanned_in_place());
@@ -562,7 +628,8 @@ absl::Status HeapCore::Exhausted(size_t bytes, absl::string_view why) const {
   } else if (limit_->most() < Bytes(now.max_bytes)) {
     remedy = absl::StrCat("raise the memory limit of this process's control group (now ",
                           system_.MemoryLimit(), ", of which the heap may use ",
-                          options_.memory_limit_share, "; Options::memory_limit_share)");
+                          options_.memory_limit_share, " (Options::memory_limit_share), less ",
+                          external_.bytes(), " that its objects hold outside)");
   }
   return absl::ResourceExhaustedError(absl::StrCat(
       "an object of ", Bytes(static_cast<int64_t>(bytes)), " finds no room: ",
@@ -589,12 +656,6 @@ absl::Status HeapCore::Trim() {
   status.Update(spaces_->copy().DiscardReserve());
   if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);  // a count
   return status;
-}
-
-Bytes HeapCore::allocated_bytes() const {
-  // Relaxed: a count, see its declaration.
-  return Bytes(allocated_bytes_.load(std::memory_order_relaxed)) +
-         spaces_->pinned().allocated_bytes() + spaces_->large().allocated_bytes();
 }
 
 // Around a fork.
@@ -642,6 +703,9 @@ HeapStats HeapCore::stats() const {
   stats.large_bytes = spaces_->large().object_bytes().count();
   stats.pinned_bytes = spaces_->pinned().object_bytes().count();
   stats.allocated_bytes = allocated_bytes().count();
+  stats.freed_bytes = balance_->freed_bytes().count();
+  stats.counter_faults = balance_->faults();
+  stats.external_bytes = external_.bytes().count();
   // Relaxed: a count, see its declaration.
   stats.exhaustions = exhaustions_.load(std::memory_order_relaxed);
   stats.page_out_failures = page_out_failures_.load(std::memory_order_relaxed);

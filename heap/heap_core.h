@@ -16,11 +16,13 @@
 #include "absl/synchronization/mutex.h"
 #include "background/background_thread.h"
 #include "background/worker_pool.h"
+#include "heap/balance.h"
 #include "heap/cleanups.h"
 #include "heap/collector_thread.h"
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
 #include "heap/evacuator.h"
+#include "heap/external_memory.h"
 #include "heap/generations.h"
 #include "heap/heap.h"
 #include "heap/heap_limit.h"
@@ -64,18 +66,22 @@ class HeapCore {
   }
   // For a new mutator of a heap whose cycles are concurrent; else null.
   std::unique_ptr<MutatorForwarder> NewForwarder();
+  Balance& balance() { return *balance_; }
   // What mutators have evacuated, by way of their forwarders.
   void AddEvacuationCounts(const EvacuationCounts& counts);
   // What a mutator has allocated in the copy space, when it is known.
-  void AddAllocated(platform::Bytes bytes) {
-    // Relaxed: a count that publishes nothing.
-    allocated_bytes_.fetch_add(bytes.count(), std::memory_order_relaxed);
-  }
+  void AddAllocated(platform::Bytes bytes) { balance_->AddAllocated(bytes); }
   // A fresh region for the mutator's allocator, with room for `bytes`.
   absl::Status Refill(Mutator& mutator, size_t bytes);
   // `mutator` has taken a fresh region, or is about to allocate in place: the next cycle may be
   // due, or the one that runs late.
   void Pace(Mutator& mutator);
+
+  const ExternalMemory& external() const { return external_; }
+  absl::Status ReportExternal(int64_t bytes);
+  // At a safepoint of `self`, before it allocates: where what objects hold outside has grown too
+  // far, runs a cycle, or waits until one begins.
+  void CollectForExternal(Mutator& self);
 
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
@@ -121,17 +127,24 @@ class HeapCore {
   absl::Status AwaitConcurrentCycle();
   // After each pause of a concurrent cycle.
   void NotePause(int64_t nanos);
+  // Asks for a cycle, if what objects hold outside has grown so far.
+  void LookAtExternal();
   // Evacuates for a bounded time; false if there was nothing to be had.
   bool Assist(Mutator& self, platform::Bytes most);
   // Raises a limit above `limit`, if only a policy has set it. Else assists, and while there is
   // nothing to be had waits, until a flip or the end of a cycle after the `seen`th: a safepoint.
   void Stall(Mutator& self, int64_t seen, platform::Bytes limit, platform::Bytes wanted);
+  // Assists for a while; where there is nothing to be had, waits for it, or for the `seen`th
+  // NoteRoom to be followed by another: whether it was. A safepoint.
+  bool AssistOrAwaitRoom(Mutator& self, int64_t seen);
+  void NoteStall(int64_t nanos, bool has_flipped);
   // `evacuated` and `nanos`: by the cycle, and how long it took.
   void NoteCycle(const CycleResult& result, int64_t evacuated, int64_t nanos);
   int64_t evacuated_bytes() const;  // in all
   // Whether a collector thread runs the cycles. In a forked child it may have to be started.
   bool EnsureCollector();
-  platform::Bytes allocated_bytes() const;
+  platform::Bytes allocated_bytes() const { return balance_->allocated_bytes(); }
+  void AddToTotals(const EvacuationCounts& counts);
   // Gives back what the last cycle found to give back, outside of the pause.
   void ReleaseGarbage();
   // `wanted`: of the heap's limit. `try_again` makes an attempt outside of pauses, `attempt`
@@ -152,7 +165,9 @@ class HeapCore {
   RootTable* const weak_roots_;  // likewise
   Cleanups cleanups_;
   std::unique_ptr<Spaces> spaces_;
+  std::unique_ptr<Balance> balance_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational
+  ExternalMemory external_;
   std::unique_ptr<HeapLimit> limit_;
   std::shared_ptr<background::WorkerPool> pool_;  // shared with other heaps
   std::unique_ptr<Cycle> cycle_;
@@ -162,7 +177,6 @@ class HeapCore {
   // Cycles run. Written by the thread whose turn it is, read by anybody. Relaxed: a count that
   // publishes nothing; what a cycle did is published by its pauses, handshakes and locks.
   std::atomic<int64_t> cycles_ = 0;
-  std::atomic<int64_t> allocated_bytes_ = 0;    // in the copy space; relaxed likewise
   std::atomic<int64_t> exhaustions_ = 0;        // relaxed likewise
   std::atomic<int64_t> page_out_failures_ = 0;  // relaxed likewise
 

@@ -18,11 +18,15 @@ constexpr int64_t kMemoryLimitStaysNanos = 100'000'000;
 constexpr Bytes kLeastRaise = MiB(2);
 // Others wait for the thread that ends a cycle; the rest is left to ticks.
 constexpr Bytes kMostPagedOutByCycle = MiB(32);
+// Of its share of the memory limit, so much is the heap's whatever its objects hold outside.
+constexpr int64_t kLeastOfShare = 8;
 
 }  // namespace
 
-HeapLimit::HeapLimit(Spaces& spaces, platform::System& system, const Options& options)
+HeapLimit::HeapLimit(Spaces& spaces, const ExternalMemory& external, platform::System& system,
+                     const Options& options)
     : spaces_(spaces),
+      external_(external),
       system_(system),
       options_(options),
       sizer_(options, platform::MonotonicNanos()),
@@ -85,7 +89,8 @@ Bytes HeapLimit::Set() {
 
 Bytes HeapLimit::MostLocked() const {
   if (options_.memory_limit_share == 0) return max_bytes_;
-  return std::max(std::min(max_bytes_, memory_limit_), kLeast);
+  const Bytes left = std::max(memory_limit_ - external_.bytes(), memory_limit_ / kLeastOfShare);
+  return std::max(std::min(max_bytes_, left), kLeast);
 }
 
 // The files are read without the lock, for which mutators wait.

@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "heap/external_memory.h"
 #include "heap/options.h"
 #include "heap/sizer.h"
 #include "heap/spaces.h"
@@ -19,17 +20,20 @@
 
 namespace ebb::internal {
 
-// Thread-safe. Amounts that are `allocated`: by mutators, ever.
+// Thread-safe. Amounts that are `allocated`: by mutators, ever; where they set a rate, what objects
+// hold outside of the heap included.
 class HeapLimit {
  public:
-  // `options` are resolved, and outlive it. Sets the limit.
-  HeapLimit(Spaces& spaces, platform::System& system, const Options& options);
+  // `options` are resolved, and outlive it, as does `external`. Sets the limit.
+  HeapLimit(Spaces& spaces, const ExternalMemory& external, platform::System& system,
+            const Options& options);
   HeapLimit(const HeapLimit&) = delete;
   HeapLimit& operator=(const HeapLimit&) = delete;
 
   static constexpr platform::Bytes kLeast = platform::MiB(1);
 
-  // The hard maximum: what SetMaxBytes said, or what the process's memory limit leaves the heap.
+  // The hard maximum: what SetMaxBytes said, or what the process's memory limit and what objects
+  // hold outside leave the heap.
   platform::Bytes most() const ABSL_LOCKS_EXCLUDED(mu_);
   platform::Bytes max_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   // At least kLeast. The Status: as of Resize.
@@ -73,6 +77,7 @@ class HeapLimit {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Spaces& spaces_;
+  const ExternalMemory& external_;
   platform::System& system_;
   const Options& options_;
 

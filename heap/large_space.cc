@@ -131,6 +131,7 @@ uintptr_t LargeSpace::SweepSome(uintptr_t from) {
       continue;
     }
     object_bytes_ -= Bytes(static_cast<int64_t>(header.object_bytes));
+    freed_bytes_ += Bytes(static_cast<int64_t>(header.object_bytes));
     AddSwept(header);
     it = objects_.erase(it);
   }
@@ -200,6 +201,11 @@ Bytes LargeSpace::object_bytes() const {
 Bytes LargeSpace::allocated_bytes() const {
   absl::MutexLock lock(&mu_);
   return allocated_bytes_;
+}
+
+Bytes LargeSpace::freed_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return freed_bytes_;
 }
 
 absl::Status LargeSpace::CheckInvariants() const {

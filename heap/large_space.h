@@ -71,6 +71,8 @@ class LargeSpace {
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   // Of all objects there ever were.
   platform::Bytes allocated_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Of those that sweeps have freed.
+  platform::Bytes freed_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Around a fork, between cycles, with mutators stopped. No ReleaseSwept is under way meanwhile.
@@ -121,6 +123,7 @@ class LargeSpace {
   uintptr_t committed_end_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
   platform::Bytes allocated_bytes_ ABSL_GUARDED_BY(mu_);
+  platform::Bytes freed_bytes_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace ebb::internal

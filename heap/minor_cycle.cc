@@ -20,6 +20,7 @@ MinorCounts MinorCycle::Run(const std::vector<Mutator*>& mutators, Survivors sur
   promote_all_ = survivors == Survivors::kPromote;
   may_promote_ = true;
 
+  const platform::Bytes in_nursery = nursery_.allocated_bytes();
   nursery_.Flip(stopped);
   ForwardRoots(mutators);
   ForwardRemembered();
@@ -28,6 +29,7 @@ MinorCounts MinorCycle::Run(const std::vector<Mutator*>& mutators, Survivors sur
   CloseAllocators();
   if (counts_.retained_objects > 0) MakeRetainedRegionsParsable(nursery_);
   nursery_.FinishCycle(stopped);
+  counts_.left_bytes = (in_nursery - nursery_.retained_bytes()).count();
   return counts_;
 }
 

@@ -32,11 +32,13 @@ struct MinorCounts {
   int64_t evacuated_bytes = 0;
   int64_t promoted_bytes = 0;    // of these
   int64_t retained_objects = 0;  // evacuations that found no memory
+  int64_t left_bytes = 0;        // as of Balance::AddLeft
 
   MinorCounts& operator+=(const MinorCounts& other) {
     evacuated_bytes += other.evacuated_bytes;
     promoted_bytes += other.promoted_bytes;
     retained_objects += other.retained_objects;
+    left_bytes += other.left_bytes;
     return *this;
   }
 };

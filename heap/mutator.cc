@@ -286,7 +286,10 @@ void Mutator::RearmFastPath() {
   }
   allocator_.RestoreLimit();
   const Safepoints& safepoints = heap_->safepoints();
-  if (safepoints.requested() || safepoints.handshake_due(*this)) allocator_.ForceSlow();
+  if (safepoints.requested() || safepoints.handshake_due(*this) ||
+      heap_->external().mutators_wanted()) {
+    allocator_.ForceSlow();
+  }
 }
 
 absl::Status Mutator::CheckThread(const char* what) const {
@@ -401,6 +404,7 @@ absl::StatusOr<uintptr_t> Mutator::AllocateWith(
     Mutator& mutator;
     ~Rearm() { mutator.RearmFastPath(); }
   } rearm{*this};
+  heap_->CollectForExternal(*this);
   return heap_->Allocate(*this, object_bytes, moves, attempt);
 }
 

@@ -81,7 +81,8 @@ struct Options {
   int64_t reserve_bytes = 0;
   // The heap also stays within this share of the memory that this process may use (the tightest of
   // its cgroups' memory.max and memory.high, or the machine's), which is looked up again while it
-  // runs. 0: whatever max_bytes says.
+  // runs, less what its objects hold outside of it (Heap::ReportExternal). 0: whatever max_bytes
+  // says.
   double memory_limit_share = 0.9;
   // While the kernel reports that tasks wait for memory (PSI), the heap gives up most of its room
   // beyond what lives, little by little. Noticed by the background thread (page_out).

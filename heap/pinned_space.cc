@@ -154,7 +154,9 @@ void PinnedSpace::SweepChunk(std::vector<Chunk*>& chunks, size_t index) {
   Chunk* chunk = chunks[index];
   if (chunk->swept_in == cycle_) return;
   chunk->swept_in = cycle_;
-  object_bytes_ -= Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
+  const Bytes freed = Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
+  object_bytes_ -= freed;
+  freed_bytes_ += freed;
   if (chunk->in_use > 0) return;
   AddSwept(*chunk);
   chunks[index] = chunks.back();
@@ -252,6 +254,11 @@ Bytes PinnedSpace::object_bytes() const {
 Bytes PinnedSpace::allocated_bytes() const {
   absl::MutexLock lock(&mu_);
   return allocated_bytes_;
+}
+
+Bytes PinnedSpace::freed_bytes() const {
+  absl::MutexLock lock(&mu_);
+  return freed_bytes_;
 }
 
 absl::Status PinnedSpace::CheckInvariants() const {

@@ -140,6 +140,11 @@ void Safepoints::EndPause(Mutator* self) {
   if (self != nullptr) Resume(*self);
 }
 
+void Safepoints::ForceSlow() {
+  absl::MutexLock lock(&mu_);
+  for (Mutator* mutator : mutators_) mutator->allocator_.ForceSlow();
+}
+
 // Handshakes.
 
 bool Safepoints::handshake_due(const Mutator& mutator) const {

@@ -59,6 +59,8 @@ class Safepoints {
     // Relaxed: BumpAllocator::RestoreLimit has acquired what ForceSlow published.
     return requested_.load(std::memory_order_relaxed);
   }
+  // Every mutator's next allocation is slow, and sees what the caller did before.
+  void ForceSlow() ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `mutator`, the caller's, has a handshake to acknowledge; likewise.
   bool handshake_due(const Mutator& mutator) const;
   // By the mutator's own thread: it does its part of the handshake.

@@ -1,9 +1,12 @@
 // How large heaps are: policies, the memory limit of the process, pressure, and programs that do
 // little but collect.
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -104,6 +107,120 @@ TEST_F(SizingTest, NoPolicyMakesAnAllocationFailBelowTheMaximum) {
     EXPECT_LE(heap->stats().peak_heap_bytes, 64 * kMiB);
     EXPECT_TRUE(heap->Verify().ok());
   }
+}
+
+// Small objects, dropped at once, that each own a buffer outside. A buffer is freed, as a cleanup
+// would, when the second cycle since has ended: that one began after its owner was dropped.
+class OwnersOfBuffers {
+ public:
+  OwnersOfBuffers(Heap& heap, bool reports) : heap_(heap), mutator_(heap), reports_(reports) {}
+
+  void Run(int count) {
+    for (int i = 0; i < count; ++i) {
+      const int64_t cycles = heap_.stats().collections;
+      for (; !buffers_.empty() && buffers_.front().dropped_in + 2 <= cycles; Free()) {
+      }
+      mutator_.New<Leaf>();
+      buffers_.push_back({std::make_unique<char[]>(kBufferBytes), cycles});
+      Report(kBufferBytes);
+      most_ = std::max(most_, Held());
+    }
+  }
+  void FreeAll() {
+    while (!buffers_.empty()) Free();
+  }
+  int64_t Held() const { return static_cast<int64_t>(buffers_.size()) * kBufferBytes; }
+  int64_t most_held() const { return most_; }
+  static constexpr int64_t kBufferBytes = 256 << 10;
+
+ private:
+  struct Buffer {
+    std::unique_ptr<char[]> memory;
+    int64_t dropped_in;  // the number of cycles that had ended
+  };
+
+  void Free() {
+    buffers_.pop_front();
+    Report(-kBufferBytes);
+  }
+  void Report(int64_t bytes) {
+    if (!reports_) return;
+    const absl::Status status = heap_.ReportExternal(bytes);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  Heap& heap_;
+  Mutator mutator_;
+  const bool reports_;
+  std::deque<Buffer> buffers_;
+  int64_t most_ = 0;
+};
+
+TEST_F(SizingTest, WhatObjectsHoldOutsideIsBoundedIfItIsReported) {
+  constexpr int kOwners = 2000;
+  options_.max_bytes = 16 * kMiB;
+  for (Sizing sizing : {Sizing::kFixed, Sizing::kGrowable, Sizing::kAdaptive}) {
+    options_.sizing = sizing;
+    auto heap = NewHeap(options_);
+    OwnersOfBuffers owners(*heap, /*reports=*/true);
+    owners.Run(kOwners);
+    EXPECT_EQ(heap->stats().external_bytes, owners.Held());
+    // A portion is at most half of the heap, and two are reported in each of three cycles: what the
+    // second one that is waited for overlaps with. What is held counts for a quarter more.
+    EXPECT_LE(owners.most_held(), 3 * 16 * kMiB * 5 / 4);
+    EXPECT_GE(heap->stats().collections, kOwners * owners.kBufferBytes / (3 * 16 * kMiB));
+    EXPECT_EQ(heap->stats().exhaustions, 0);
+    owners.FreeAll();
+    EXPECT_EQ(heap->stats().external_bytes, 0);
+    EXPECT_TRUE(heap->Verify().ok());
+  }
+}
+
+TEST_F(SizingTest, WithoutReportsItIsNot) {
+  options_.max_bytes = 16 * kMiB;
+  auto heap = NewHeap(options_);
+  OwnersOfBuffers owners(*heap, /*reports=*/false);
+  owners.Run(400);
+  EXPECT_EQ(heap->stats().collections, 0);
+  EXPECT_EQ(owners.most_held(), 400 * owners.kBufferBytes);
+}
+
+TEST_F(SizingTest, AReportAloneMakesACycleBegin) {
+  options_.max_bytes = 16 * kMiB;
+  auto heap = NewHeap(options_);
+  Mutator mutator(*heap);
+  // Of a thread that is not attached.
+  std::thread([&] { EXPECT_TRUE(heap->ReportExternal(9 * kMiB).ok()); }).join();
+  if (!IsConcurrent(*heap)) {
+    EXPECT_EQ(heap->stats().collections, 0);
+    mutator.New<Leaf>();  // nobody else could run it
+    EXPECT_EQ(heap->stats().collections, 1);
+  } else {
+    const Blocking blocking(mutator);
+    EXPECT_TRUE(Eventually([&] { return heap->stats().collections == 1; }));
+  }
+  // Once: what is reported no more is not fresh again.
+  for (int i = 0; i < 1000; ++i) mutator.New<Leaf>();
+  EXPECT_EQ(heap->stats().collections, 1);
+  const absl::Status status = heap->ReportExternal(-10 * kMiB);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("less than nothing"));
+  EXPECT_EQ(heap->stats().external_bytes, 9 * kMiB);
+}
+
+TEST_F(SizingTest, WhatIsHeldOutsideCountsAgainstTheMemoryLimit) {
+  system_.SetMemoryLimit(MiB(100));
+  auto heap = NewHeap(options_);
+  EXPECT_EQ(heap->stats().limit_bytes, 90 * kMiB);
+  ASSERT_TRUE(heap->ReportExternal(50 * kMiB).ok());
+  ASSERT_TRUE(heap->Collect().ok());
+  EXPECT_EQ(heap->stats().limit_bytes, 40 * kMiB);
+  ASSERT_TRUE(heap->ReportExternal(1000 * kMiB).ok());
+  ASSERT_TRUE(heap->Collect().ok());
+  EXPECT_EQ(heap->stats().limit_bytes, 90 * kMiB / 8) << "so much is the heap's in any case";
+  ASSERT_TRUE(heap->ReportExternal(-1050 * kMiB).ok());
+  ASSERT_TRUE(heap->Collect().ok());
+  EXPECT_EQ(heap->stats().limit_bytes, 90 * kMiB);
 }
 
 TEST_F(SizingTest, AnAdaptiveHeapIsLargerWhereThatIsCheap) {

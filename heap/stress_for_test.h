@@ -90,6 +90,7 @@ inline void ExpectSound(Heap& heap) {
   EXPECT_TRUE(status.ok()) << status;
   const HeapStats stats = heap.stats();
   EXPECT_LE(stats.live_bytes, stats.heap_bytes);
+  EXPECT_EQ(stats.counter_faults, 0);
   // Where evacuations fail, live_bytes has in it what lies beside the objects that were retained:
   // the remains of others, which count where they are now as well.
   if (stats.retained_objects == 0) {
