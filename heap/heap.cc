@@ -82,6 +82,10 @@ int64_t Heap::RunCleanups() { return core_->cleanups().RunDue(); }
 
 HeapStats Heap::stats() const { return core_->stats(); }
 
+absl::StatusOr<int64_t> Heap::CountKernelMappings() const {
+  return core_->spaces().CountKernelMappings();
+}
+
 Options Heap::options() const {
   Options options = core_->options();
   options.max_bytes = core_->max_bytes();

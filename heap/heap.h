@@ -127,6 +127,12 @@ class Heap {
 
   // A copy; takes a few short locks.
   HeapStats stats() const;
+  // How many kernel mappings the heap's addresses are, of the vm.max_map_count (65,530 by default)
+  // that the process may have: a few, and one or two for each 64 MiB slab that the heap has ever
+  // used, however often memory is given back and taken again. Not one of the stats, since it reads
+  // /proc/self/maps: O(mappings of the process), some microseconds each. Errors: what the system
+  // refused.
+  absl::StatusOr<int64_t> CountKernelMappings() const;
   // As resolved: defaults filled in, EBB_OPTIONS applied; max_bytes as it is now.
   Options options() const;
 

@@ -110,6 +110,9 @@ class Spaces {
   // Gives the pages of swept pinned and large objects back to the system.
   absl::Status ReleaseSwept();
 
+  // See Heap::CountKernelMappings.
+  absl::StatusOr<int64_t> CountKernelMappings() const { return system_.CountMappings(range_); }
+
   // Bytes of objects, headers included; exact whenever no allocator is open.
   platform::Bytes object_bytes() const;
   // What allocations in place leave free in the ledger: evacuation needs it.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/log/check.h"
@@ -38,6 +39,8 @@ absl::string_view CallName(Call call) {
       return "kDiscard";
     case Call::kProtect:
       return "kProtect";
+    case Call::kAdviseHugePages:
+      return "kAdviseHugePages";
     case Call::kRelease:
       return "kRelease";
     case Call::kNewRangeReleaser:
@@ -50,6 +53,8 @@ absl::string_view CallName(Call call) {
       return "kResidentMemory";
     case Call::kPeakResidentMemory:
       return "kPeakResidentMemory";
+    case Call::kCountMappings:
+      return "kCountMappings";
   }
   return "not a Call";
 }
@@ -113,6 +118,11 @@ int64_t FakeSystem::uses(Call call) const {
   return calls_[Index(call)].uses;
 }
 
+std::vector<FakeSystem::Advised> FakeSystem::advised() const {
+  absl::MutexLock lock(&mutex_);
+  return advised_;
+}
+
 Bytes FakeSystem::reserved() const {
   absl::MutexLock lock(&mutex_);
   return reserved_;
@@ -169,6 +179,20 @@ absl::Status FakeSystem::Protect(AddressRange range, Access access, absl::string
                      absl::StrCat(purpose, " (by FakeSystem)"));
 }
 
+absl::Status FakeSystem::AdviseHugePages(AddressRange range, HugePageAdvice advice,
+                                         absl::string_view purpose) {
+  if (CountAndFails(Call::kAdviseHugePages)) {
+    return MemoryError(ENOMEM, "advise huge or small pages for", range,
+                       absl::StrCat(purpose, " (by FakeSystem)"));
+  }
+  absl::Status status = base_.AdviseHugePages(range, advice, purpose);
+  if (status.ok()) {
+    absl::MutexLock lock(&mutex_);
+    advised_.push_back({range, advice});
+  }
+  return status;
+}
+
 absl::Status FakeSystem::Release(AddressRange range, absl::string_view purpose) {
   if (CountAndFails(Call::kRelease)) {
     return MemoryError(ENOMEM, "release", range, absl::StrCat(purpose, " (by FakeSystem)"));
@@ -201,6 +225,11 @@ absl::StatusOr<Bytes> FakeSystem::ResidentMemory() {
 absl::StatusOr<Bytes> FakeSystem::PeakResidentMemory() {
   if (!CountAndFails(Call::kPeakResidentMemory)) return base_.PeakResidentMemory();
   return SystemError(EMFILE, "open /proc/self/status (by FakeSystem)");
+}
+
+absl::StatusOr<int64_t> FakeSystem::CountMappings(AddressRange range) {
+  if (!CountAndFails(Call::kCountMappings)) return base_.CountMappings(range);
+  return SystemError(EMFILE, "open /proc/self/maps (by FakeSystem)");
 }
 
 int FakeSystem::ProcessorCount() {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
@@ -29,20 +30,23 @@ enum class Call {
   kCommit,
   kDiscard,
   kProtect,
+  kAdviseHugePages,
   kRelease,
   kNewRangeReleaser,  // "fails" as the real one does: falls back to plain madvise
   kDiscardBatch,      // RangeReleaser::Discard of a releaser that this system made
   kStartThread,
   kResidentMemory,
   kPeakResidentMemory,
+  kCountMappings,
 };
 
 inline constexpr std::array kAllCalls = {
-    Call::kReserve,        Call::kCommit,
-    Call::kDiscard,        Call::kProtect,
-    Call::kRelease,        Call::kNewRangeReleaser,
-    Call::kDiscardBatch,   Call::kStartThread,
-    Call::kResidentMemory, Call::kPeakResidentMemory,
+    Call::kReserve,            Call::kCommit,
+    Call::kDiscard,            Call::kProtect,
+    Call::kAdviseHugePages,    Call::kRelease,
+    Call::kNewRangeReleaser,   Call::kDiscardBatch,
+    Call::kStartThread,        Call::kResidentMemory,
+    Call::kPeakResidentMemory, Call::kCountMappings,
 };
 
 // "kReserve" and so on.
@@ -67,6 +71,13 @@ class FakeSystem : public System {
 
   // Uses so far, those that failed included.
   int64_t uses(Call call) const;
+  // The advice that AdviseHugePages has given without failing, in order.
+  struct Advised {
+    AddressRange range;
+    HugePageAdvice advice;
+    friend bool operator==(const Advised&, const Advised&) = default;
+  };
+  std::vector<Advised> advised() const;
   // Reserved through this system and not released.
   Bytes reserved() const;
 
@@ -81,12 +92,15 @@ class FakeSystem : public System {
   absl::Status Commit(AddressRange range, absl::string_view purpose) override;
   absl::Status Discard(AddressRange range, absl::string_view purpose) override;
   absl::Status Protect(AddressRange range, Access access, absl::string_view purpose) override;
+  absl::Status AdviseHugePages(AddressRange range, HugePageAdvice advice,
+                               absl::string_view purpose) override;
   absl::Status Release(AddressRange range, absl::string_view purpose) override;
   std::unique_ptr<RangeReleaser> NewRangeReleaser(ReleaseBackend backend) override;
   absl::StatusOr<std::unique_ptr<Thread>> StartThread(absl::string_view name,
                                                       absl::AnyInvocable<void() &&> body) override;
   absl::StatusOr<Bytes> ResidentMemory() override;
   absl::StatusOr<Bytes> PeakResidentMemory() override;
+  absl::StatusOr<int64_t> CountMappings(AddressRange range) override;
   int ProcessorCount() override;
   Bytes MemoryLimit() override;
   double MemoryPressure() override;
@@ -111,6 +125,7 @@ class FakeSystem : public System {
   System& base_;
   mutable absl::Mutex mutex_;
   std::array<CallState, kAllCalls.size()> calls_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Advised> advised_ ABSL_GUARDED_BY(mutex_);
   Bytes reserved_ ABSL_GUARDED_BY(mutex_);
   std::optional<Bytes> reservation_limit_ ABSL_GUARDED_BY(mutex_);
   std::optional<Bytes> memory_limit_ ABSL_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -40,6 +41,8 @@ class FakeSystemTest : public testing::Test {
         return system_.Discard(range_, "slab 3");
       case Call::kProtect:
         return system_.Protect(range_, Access::kReadWrite, "slab 3");
+      case Call::kAdviseHugePages:
+        return system_.AdviseHugePages(range_, HugePageAdvice::kNever, "slab 3");
       case Call::kRelease:
         return UseRelease();
       case Call::kNewRangeReleaser:
@@ -53,6 +56,8 @@ class FakeSystemTest : public testing::Test {
         return system_.ResidentMemory().status();
       case Call::kPeakResidentMemory:
         return system_.PeakResidentMemory().status();
+      case Call::kCountMappings:
+        return system_.CountMappings(range_).status();
     }
     return absl::InternalError("not a Call");
   }
@@ -136,6 +141,15 @@ TEST_F(FakeSystemTest, FailedCallsHaveNoEffect) {
   EXPECT_EQ(*first, 1);
   EXPECT_TRUE(releaser_->Discard({range_}).ok());
   EXPECT_EQ(*first, 0);
+}
+
+TEST_F(FakeSystemTest, TellsWhichAdviceItHasGiven) {
+  const FakeSystem::Advised never = {range_, HugePageAdvice::kNever};
+  ASSERT_TRUE(system_.AdviseHugePages(never.range, never.advice, "test").ok());
+  EXPECT_EQ(system_.advised(), std::vector{never});
+  system_.FailOn(Call::kAdviseHugePages, 1);
+  EXPECT_FALSE(system_.AdviseHugePages(never.range, never.advice, "test").ok());
+  EXPECT_EQ(system_.advised(), std::vector{never});
 }
 
 TEST_F(FakeSystemTest, ReleaserFallsBack) {

@@ -107,6 +107,9 @@ class RealSystem : public System {
     return SetAccess(range, access, "change the protection of", purpose);
   }
 
+  absl::Status AdviseHugePages(AddressRange range, HugePageAdvice advice,
+                               absl::string_view purpose) override;
+
   absl::Status Release(AddressRange range, absl::string_view purpose) override {
     return Unmap(range, purpose);
   }
@@ -120,6 +123,8 @@ class RealSystem : public System {
 
   absl::StatusOr<Bytes> ResidentMemory() override;
   absl::StatusOr<Bytes> PeakResidentMemory() override { return StatusFileField("VmHWM"); }
+
+  absl::StatusOr<int64_t> CountMappings(AddressRange range) override;
 
   int ProcessorCount() override {
     const int affinity = AffinityCount();
@@ -167,6 +172,22 @@ absl::StatusOr<AddressRange> RealSystem::Reserve(Bytes size, Bytes alignment,
   return kept;
 }
 
+absl::Status RealSystem::AdviseHugePages(AddressRange range, HugePageAdvice advice,
+                                         absl::string_view purpose) {
+  const bool always = advice == HugePageAdvice::kAlways;
+  const absl::string_view action = always ? "advise huge pages for" : "advise small pages for";
+  if (absl::Status s = CheckAligned(range, action, purpose); !s.ok()) return s;
+  if (madvise(Pointer(range.begin), range.size.size(), always ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ==
+      0) {
+    return absl::OkStatus();
+  }
+  if (errno != EINVAL) return MemoryError(errno, action, range, purpose);
+  // The range is aligned: it is the advice that the kernel does not know.
+  if (!always) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat("cannot ", action, " ", purpose,
+                                               ": this kernel has no transparent huge pages"));
+}
+
 std::unique_ptr<RangeReleaser> RealSystem::NewRangeReleaser(ReleaseBackend backend) {
   if (backend == ReleaseBackend::kIoUring) {
     if (auto releaser = NewIoUringReleaser(); releaser.ok()) return *std::move(releaser);
@@ -186,6 +207,25 @@ absl::StatusOr<Bytes> RealSystem::ResidentMemory() {
     return absl::InternalError(absl::StrCat("/proc/self/statm is not understood: ", *text));
   }
   return PageSize() * pages;
+}
+
+// Lines begin with "5581a0000000-5581a0021000 ".
+absl::StatusOr<int64_t> RealSystem::CountMappings(AddressRange range) {
+  if (range.size <= Bytes(0)) return 0;
+  const absl::StatusOr<std::string> text = ReadFile("/proc/self/maps");
+  if (!text.ok()) return text.status();
+  int64_t count = 0;
+  for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    const std::pair<absl::string_view, absl::string_view> ends =
+        absl::StrSplit(line.substr(0, line.find(' ')), absl::MaxSplits('-', 1));
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    if (!absl::SimpleHexAtoi(ends.first, &begin) || !absl::SimpleHexAtoi(ends.second, &end)) {
+      return absl::InternalError(absl::StrCat("/proc/self/maps is not understood: ", line));
+    }
+    if (begin < range.end() && end > range.begin) ++count;
+  }
+  return count;
 }
 
 }  // namespace

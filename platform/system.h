@@ -5,6 +5,7 @@
 #ifndef EBB_PLATFORM_SYSTEM_H_
 #define EBB_PLATFORM_SYSTEM_H_
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
@@ -19,6 +20,12 @@
 namespace ebb::platform {
 
 enum class Access { kNone, kReadWrite };
+
+// Whether the kernel may back memory with transparent huge pages (2 MiB on x86-64).
+enum class HugePageAdvice {
+  kNever,   // not even where they are enabled for all memory
+  kAlways,  // unless they are switched off: at the first touch, and later by khugepaged
+};
 
 // Thread-safe. Ranges must be page-aligned, else InvalidArgument; an empty range is fine and does
 // nothing. `purpose` says in error messages what the memory was for ("slab 3 of the copy space").
@@ -49,6 +56,12 @@ class System {
   // kernel mappings: for debugging modes, not for barriers.
   virtual absl::Status Protect(AddressRange range, Access access, absl::string_view purpose) = 0;
 
+  // Says so of reserved memory, committed or not. Neighbours of unequal advice do not share a kernel
+  // mapping. Pages that are there stay as they are. Unimplemented if kAlways is wanted of a kernel
+  // that knows no huge pages; kNever is then true anyway.
+  virtual absl::Status AdviseHugePages(AddressRange range, HugePageAdvice advice,
+                                       absl::string_view purpose) = 0;
+
   // Undoes Reserve, and everything done to the range since.
   virtual absl::Status Release(AddressRange range, absl::string_view purpose) = 0;
 
@@ -63,6 +76,10 @@ class System {
   // batches for each processor, so both may be off by some hundred KiB.
   virtual absl::StatusOr<Bytes> ResidentMemory() = 0;
   virtual absl::StatusOr<Bytes> PeakResidentMemory() = 0;
+
+  // Kernel mappings that touch `range`, of the vm.max_map_count that a process may have. One that
+  // other memory shares counts as a whole. Reads a file: O(mappings of the process).
+  virtual absl::StatusOr<int64_t> CountMappings(AddressRange range) = 0;
 
   // Processors this process can keep busy, at least 1: its affinity, or its cgroup CPU quota
   // rounded up if that is less. Reads files; ask again when the answer may have changed.

@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "platform/address_range.h"
 #include "platform/bytes.h"
+#include "platform/memory_for_test.h"
 #include "platform/page_size.h"
 #include "platform/range_releaser.h"
 #include "platform/read_file.h"
@@ -48,18 +49,7 @@ class Reservation {
   const AddressRange range_;
 };
 
-// Kernel mappings that touch `range`.
-int MappingsIn(AddressRange range) {
-  const std::string maps = *ReadFile("/proc/self/maps");
-  int count = 0;
-  for (size_t at = 0; at < maps.size(); at = maps.find('\n', at) + 1) {
-    char* rest = nullptr;
-    const uintptr_t begin = std::strtoull(maps.c_str() + at, &rest, 16);
-    const uintptr_t end = std::strtoull(rest + 1, nullptr, 16);
-    if (begin < range.end() && end > range.begin) ++count;
-  }
-  return count;
-}
+int64_t MappingsIn(AddressRange range) { return *Real().CountMappings(range); }
 
 TEST(SystemTest, ReservesAligned) {
   for (Bytes alignment : {PageSize(), KiB(64), MiB(2), MiB(64), GiB(1)}) {
@@ -117,6 +107,35 @@ TEST(SystemTest, ProtectedMemoryKeepsItsContents) {
   EXPECT_TRUE(AllAre(all, 1));
 }
 
+TEST(SystemTest, CountsTheMappingsOfARange) {
+  // What lies between others that differ is a mapping of its own.
+  const Reservation reservation(MiB(8));
+  const AddressRange all = reservation.range();
+  const AddressRange middle = Part(all, MiB(2), MiB(4));
+  ASSERT_TRUE(Real().Commit(middle, "test").ok());
+  EXPECT_EQ(MappingsIn(all), 3);
+  EXPECT_EQ(MappingsIn(middle), 1);
+  EXPECT_EQ(MappingsIn(Part(all, MiB(1), MiB(2))), 2);
+  ASSERT_TRUE(Real().Protect(Part(all, MiB(3), MiB(1)), Access::kNone, "test").ok());
+  EXPECT_EQ(MappingsIn(all), 5);
+  EXPECT_EQ(MappingsIn(middle), 3);
+}
+
+TEST(SystemTest, HugePageAdviceHoldsForAllThatIsCommittedLater) {
+  const Reservation reservation(MiB(8));
+  const AddressRange all = reservation.range();
+  const absl::Status wanted = Real().AdviseHugePages(all, HugePageAdvice::kAlways, "test");
+  if (absl::IsUnimplemented(wanted)) GTEST_SKIP() << wanted;
+  ASSERT_TRUE(wanted.ok()) << wanted;
+  const AddressRange middle = Part(all, MiB(2), MiB(4));
+  ASSERT_TRUE(Real().Commit(middle, "test").ok());
+  EXPECT_TRUE(absl::StrContains(*MappingFlags(middle.begin), " hg "));
+  ASSERT_TRUE(Real().AdviseHugePages(all, HugePageAdvice::kNever, "test").ok());
+  EXPECT_TRUE(absl::StrContains(*MappingFlags(middle.begin), " nh "));
+  EXPECT_FALSE(absl::StrContains(*MappingFlags(middle.begin), " hg "));
+  EXPECT_EQ(MappingsIn(middle), 1);
+}
+
 TEST(SystemDeathTest, ReservedOrProtectedMemoryCannotBeTouched) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const Reservation reservation(MiB(2));
@@ -134,6 +153,8 @@ TEST(SystemTest, EmptyRangesAreFine) {
   EXPECT_TRUE(Real().Commit(empty, "test").ok());
   EXPECT_TRUE(Real().Discard(empty, "test").ok());
   EXPECT_TRUE(Real().Protect(empty, Access::kNone, "test").ok());
+  EXPECT_TRUE(Real().AdviseHugePages(empty, HugePageAdvice::kNever, "test").ok());
+  EXPECT_EQ(MappingsIn(empty), 0);
   EXPECT_TRUE(Real().Release(empty, "test").ok());
 }
 
@@ -182,6 +203,7 @@ TEST(SystemTest, MisalignedRangesAreRefused) {
   ExpectError(Real().Commit(bad, "slab 3"), kInvalid, parts);
   ExpectError(Real().Discard(bad, "slab 3"), kInvalid, parts);
   ExpectError(Real().Protect(bad, Access::kNone, "slab 3"), kInvalid, parts);
+  ExpectError(Real().AdviseHugePages(bad, HugePageAdvice::kNever, "slab 3"), kInvalid, parts);
   ExpectError(Real().Release(bad, "slab 3"), kInvalid, parts);
 }
 
@@ -194,6 +216,7 @@ TEST(SystemTest, UnmappedRangesAreErrors) {
   ExpectError(Real().Commit(gone, "slab 3"), kExhausted, parts);
   ExpectError(Real().Discard(gone, "slab 3"), kExhausted, parts);
   ExpectError(Real().Protect(gone, Access::kNone, "slab 3"), kExhausted, parts);
+  ExpectError(Real().AdviseHugePages(gone, HugePageAdvice::kNever, "slab 3"), kExhausted, parts);
 }
 
 TEST(SystemTest, ImpossibleReservationsAreErrors) {

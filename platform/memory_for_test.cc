@@ -1,0 +1,139 @@
+#include "platform/memory_for_test.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/log/log.h"
+#include "absl/memory/memory.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "platform/page_size.h"
+#include "platform/read_file.h"
+#include "platform/system_error.h"
+
+namespace ebb::platform {
+namespace {
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+constexpr char kHugePages[] = "/sys/kernel/mm/transparent_hugepage/";
+
+absl::Status WriteFile(const std::string& path, absl::string_view text) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return SystemError(errno, absl::StrCat("open ", path));
+  const ssize_t n = write(fd, text.data(), text.size());
+  const int error = errno;
+  close(fd);
+  if (n == static_cast<ssize_t>(text.size())) return absl::OkStatus();
+  return SystemError(n < 0 ? error : EIO, absl::StrCat("write ", text, " to ", path));
+}
+
+// "always [madvise] never" is madvise; anything without brackets is itself.
+std::string ChosenIn(absl::string_view text) {
+  const size_t begin = text.find('[');
+  const size_t end = text.find(']');
+  if (begin == text.npos || end == text.npos) return std::string(absl::StripAsciiWhitespace(text));
+  return std::string(text.substr(begin + 1, end - begin - 1));
+}
+
+absl::StatusOr<int64_t> FullScans() {
+  const std::string path = absl::StrCat(kHugePages, "khugepaged/full_scans");
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return text.status();
+  int64_t scans = 0;
+  if (absl::SimpleAtoi(*text, &scans)) return scans;
+  return absl::InternalError(absl::StrCat(path, " is not understood: ", *text));
+}
+
+}  // namespace
+
+absl::StatusOr<Bytes> ResidentIn(AddressRange range) {
+  std::vector<unsigned char> pages(range.size.size() / PageSize().size());
+  if (mincore(reinterpret_cast<void*>(range.begin), range.size.size(), pages.data()) != 0) {
+    return MemoryError(errno, "look which pages are resident of", range, "a test");
+  }
+  int64_t resident = 0;
+  for (const unsigned char page : pages) resident += page & 1;
+  return PageSize() * resident;
+}
+
+absl::StatusOr<std::string> MappingFlags(uintptr_t address) {
+  const absl::StatusOr<std::string> text = ReadFile("/proc/self/smaps");
+  if (!text.ok()) return text.status();
+  bool found = false;
+  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
+    constexpr absl::string_view kFlags = "VmFlags:";
+    if (found && line.substr(0, kFlags.size()) == kFlags) {
+      return absl::StrCat(" ", absl::StripAsciiWhitespace(line.substr(kFlags.size())), " ");
+    }
+    const std::pair<absl::string_view, absl::string_view> ends =
+        absl::StrSplit(line.substr(0, line.find(' ')), absl::MaxSplits('-', 1));
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    if (absl::SimpleHexAtoi(ends.first, &begin) && absl::SimpleHexAtoi(ends.second, &end)) {
+      found = begin <= address && address < end;
+    }
+  }
+  return absl::NotFoundError(absl::StrCat("no mapping has flags for ", absl::Hex(address)));
+}
+
+absl::Status CollapseNow(AddressRange range) {
+  if (madvise(reinterpret_cast<void*>(range.begin), range.size.size(), MADV_COLLAPSE) == 0) {
+    return absl::OkStatus();
+  }
+  return MemoryError(errno, "put huge pages into", range, "a test");
+}
+
+absl::StatusOr<std::unique_ptr<KhugepagedInAHurry>> KhugepagedInAHurry::Start() {
+  auto hurry = absl::WrapUnique(new KhugepagedInAHurry);
+  const std::pair<absl::string_view, absl::string_view> kWanted[] = {
+      {"enabled", "always"}, {"khugepaged/scan_sleep_millisecs", "10"}};
+  for (size_t i = 0; i < hurry->settings_.size(); ++i) {
+    const std::string path = absl::StrCat(kHugePages, kWanted[i].first);
+    const absl::StatusOr<std::string> before = ReadFile(path);
+    if (!before.ok()) return before.status();
+    if (absl::Status status = WriteFile(path, kWanted[i].second); !status.ok()) return status;
+    hurry->settings_[i] = {path, ChosenIn(*before)};
+  }
+  return hurry;
+}
+
+KhugepagedInAHurry::~KhugepagedInAHurry() {
+  for (const Setting& setting : settings_) {
+    if (setting.path.empty()) continue;  // Start has failed
+    const absl::Status status = WriteFile(setting.path, setting.before);
+    LOG_IF(ERROR, !status.ok()) << "a setting of the machine stays changed: " << status;
+  }
+}
+
+absl::Status KhugepagedInAHurry::AwaitScan(absl::Duration at_most) const {
+  const absl::Time deadline = absl::Now() + at_most;
+  const absl::StatusOr<int64_t> begin = FullScans();
+  if (!begin.ok()) return begin.status();
+  while (absl::Now() < deadline) {
+    const absl::StatusOr<int64_t> now = FullScans();
+    if (!now.ok()) return now.status();
+    if (*now >= *begin + 3) return absl::OkStatus();
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  return absl::DeadlineExceededError("khugepaged has not looked at all memory in time");
+}
+
+}  // namespace ebb::platform
