@@ -27,7 +27,8 @@ constexpr char kTooManyCycles[] =
     "one cycle after the other made little room, and the program did hardly anything else";
 // A worker's worklists, and the region it copies to, are worth it from here on.
 constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
-// After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
+// After so many ticks since the last cycle the heap counts as idle: its reserve regions are given
+// back.
 constexpr int64_t kTicksUntilIdle = 2;
 // Workers that are asked for work share some of it much sooner.
 constexpr absl::Duration kUntilNextAssist = absl::Microseconds(200);
@@ -141,12 +142,17 @@ void HeapCore::StartBackground() {
   };
   background_->AddTask(background::Stage::kStart, "advance page-out ages",
                        [this] { spaces_->copy().AdvancePageOutAges(); });
-  background_->AddTask(background::Stage::kEnd, "discard the oldest age", [this, count_failure] {
-    count_failure(spaces_->copy().DiscardOldest());
-    if (spaces_->copy().ticks_since_flip() == kTicksUntilIdle) {
-      count_failure(spaces_->copy().DiscardReserve());
-    }
-  });
+  background_->AddTask(background::Stage::kEnd, "discard the oldest age",
+                       [this, count_failure, try_again = false]() mutable {
+                         count_failure(spaces_->copy().DiscardOldest());
+                         const int64_t ticks = spaces_->copy().ticks_since_cycle();
+                         if (ticks != kTicksUntilIdle && !(ticks > kTicksUntilIdle && try_again)) {
+                           return;
+                         }
+                         const absl::Status status = spaces_->copy().DiscardReserve();
+                         try_again = !status.ok();
+                         count_failure(status);
+                       });
   background_->AddTask(background::Stage::kMiddle, "size the heap",
                        [this, count_failure] {
                          count_failure(limit_->ResizeAtTick(allocated_bytes()));
@@ -393,6 +399,7 @@ int64_t HeapCore::evacuated_bytes() const {
 }
 
 void HeapCore::ReleaseGarbage() {
+  spaces_->copy().AdviseDenseSlabs();
   absl::Status status = spaces_->ReleaseSwept();
   // What the cycle has condemned for an overdraft that was used, and what is not to be used again.
   status.Update(spaces_->copy().PageOutNow(Bytes(0)));
