@@ -9,9 +9,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "heap/heap_core.h"
 #include "heap/heap_for_test.h"
 #include "platform/bytes.h"
 #include "platform/fake_system.h"
+#include "platform/memory_for_test.h"
 
 namespace ebb {
 namespace {
@@ -192,6 +194,36 @@ TEST_F(GivingBackTest, TheReserveIsTriedAgainWhenTheSystemRefuses) {
   const int64_t resident = system_.ResidentMemory()->count();
   system_.StopFailing();
   EXPECT_TRUE(Eventually([&] { return resident - system_.ResidentMemory()->count() > 15 * kMiB; }));
+}
+
+TEST_F(GivingBackTest, TheNurseryIsGivenBackAsFarAsNothingIsInIt) {
+  if (options_.collector != Collector::kGenerational) GTEST_SKIP() << "no nursery";
+  options_.nursery_bytes = 16 * kMiB;
+  options_.nursery_bypass = false;
+  options_.minor_pause_target = absl::Minutes(1);  // so that much of it is used
+  for (const bool ticks : {false, true}) {
+    options_.page_out = ticks;
+    const auto heap = NewHeap(options_);
+    Mutator mutator(*heap);
+    Local<Leaf> root(mutator, List(mutator, kMiB / 4));
+    const auto resident = [&] {
+      return platform::ResidentIn(heap->core()->spaces().nursery().committed())->count();
+    };
+    for (int i = 0; i < 100; ++i) mutator.NewArray<int64_t>(kMiB / 8 / 256);
+    List(mutator, 20 * kMiB);
+    ASSERT_TRUE(heap->Collect(CollectKind::kMinor).ok());
+    if (!ticks) {
+      EXPECT_GT(resident(), kMiB * 3 / 2);
+      ASSERT_TRUE(heap->Trim().ok());
+    }
+    // What is young, the region that is being allocated in, and the block headers.
+    EXPECT_TRUE(Eventually([&] { return resident() < kMiB; })) << resident();
+    List(mutator, 20 * kMiB);
+    EXPECT_TRUE(heap->Verify().ok());
+    int64_t length = 0;
+    for (Ref<Leaf> node = root; node != nullptr; node = node->left) ++length;
+    EXPECT_EQ(length, kMiB / 4 / kLeafBytes);
+  }
 }
 
 }  // namespace
