@@ -1,5 +1,10 @@
 #include "copyspace/block_list.h"
 
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <utility>
+
 namespace ebb::copyspace {
 
 void BlockStack::Push(Block& block, BlockList list) {
@@ -36,11 +41,11 @@ Block* BlockStack::PopFirst(int tries, absl::FunctionRef<bool(const Block&)> wan
   return nullptr;
 }
 
-BlockStack BlockStack::RemoveIf(absl::FunctionRef<bool(const Block&)> wanted) {
+BlockStack BlockStack::RemoveIf(absl::FunctionRef<bool(const Block&)> wanted, int64_t tries) {
   BlockStack removed;
   Block* above = nullptr;
   Block* below = nullptr;
-  for (Block* block = top_; block != nullptr; block = below) {
+  for (Block* block = top_; block != nullptr && tries > 0; block = below, --tries) {
     below = block->next_;
     if (!wanted(*block)) {
       above = block;
@@ -59,9 +64,45 @@ BlockStack BlockStack::RemoveIf(absl::FunctionRef<bool(const Block&)> wanted) {
   return removed;
 }
 
-void BlockStack::ForEach(absl::FunctionRef<void(Block&)> visit) const {
+// A bottom-up merge sort: sorted[i] is empty or holds 2^i blocks.
+void BlockStack::SortByAddress() {
+  std::array<BlockStack, 64> sorted;
+  while (Block* block = Pop()) {
+    BlockStack carry;
+    carry.Push(*block, block->list());
+    size_t i = 0;
+    for (; !sorted[i].empty(); ++i) carry.MergeSorted(std::move(sorted[i]));
+    sorted[i] = std::move(carry);
+  }
+  for (BlockStack& part : sorted) MergeSorted(std::move(part));
+}
+
+// Lists that were sorted before, either way round, are only put together.
+void BlockStack::MergeSorted(BlockStack other) {
+  const std::less<Block*> is_lower;
+  if (empty() || other.empty() || is_lower(other.bottom_, top_)) return PushAll(std::move(other));
+  if (is_lower(bottom_, other.top_)) {
+    other.PushAll(std::move(*this));
+    *this = std::move(other);
+    return;
+  }
+  Block* mine = top_;
+  Block* theirs = other.top_;
+  Block** link = &top_;
+  while (mine != nullptr && theirs != nullptr) {
+    Block*& lower = is_lower(mine, theirs) ? mine : theirs;
+    *link = lower;
+    link = &lower->next_;
+    lower = lower->next_;
+  }
+  *link = mine != nullptr ? mine : theirs;
+  if (is_lower(bottom_, other.bottom_)) bottom_ = other.bottom_;
+  size_ += other.size_;
+}
+
+void BlockStack::ForEach(absl::FunctionRef<void(Block&)> visit, int64_t tries) const {
   Block* below = nullptr;
-  for (Block* block = top_; block != nullptr; block = below) {
+  for (Block* block = top_; block != nullptr && tries > 0; block = below, --tries) {
     below = block->next_;
     visit(*block);
   }

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -30,6 +31,8 @@ class BlockStack {
   bool empty() const { return top_ == nullptr; }
   int64_t size() const { return size_; }
 
+  // Null if empty.
+  const Block* top() const { return top_; }
   void Push(Block& block, BlockList list);
   // Null if empty.
   Block* Pop();
@@ -37,14 +40,20 @@ class BlockStack {
   void PushAll(BlockStack upper);
   // Takes out the first of the uppermost `tries` blocks that `wanted` accepts; null if none.
   Block* PopFirst(int tries, absl::FunctionRef<bool(const Block&)> wanted);
-  // Takes out all that `wanted` accepts; both keep their order. O(n).
-  BlockStack RemoveIf(absl::FunctionRef<bool(const Block&)> wanted);
-  // From the top.
-  void ForEach(absl::FunctionRef<void(Block&)> visit) const;
+  // Takes out all that `wanted` accepts, of the uppermost `tries`; both keep their order. O(n).
+  BlockStack RemoveIf(absl::FunctionRef<bool(const Block&)> wanted,
+                      int64_t tries = std::numeric_limits<int64_t>::max());
+  // The lowest address on top afterwards. O(n log n), without memory of its own.
+  void SortByAddress();
+  // From the top, as far as the uppermost `tries`.
+  void ForEach(absl::FunctionRef<void(Block&)> visit,
+               int64_t tries = std::numeric_limits<int64_t>::max()) const;
 
  private:
   // Takes out `block`, which lies right below `above` (null: on top).
   void Unlink(Block* above, Block* block);
+  // Merges two sorted lists.
+  void MergeSorted(BlockStack other);
 
   Block* top_ = nullptr;
   Block* bottom_ = nullptr;

@@ -1,5 +1,6 @@
 #include "copyspace/block_list.h"
 
+#include <algorithm>
 #include <array>
 #include <thread>
 #include <vector>
@@ -52,6 +53,26 @@ TEST_F(BlockListTest, PushAllPutsTheOtherOnTop) {
   EXPECT_EQ(Contents(stack), Ints({3, 2, 1, 0}));
   BlockStack moved = std::move(stack);
   EXPECT_EQ(Contents(moved), Ints({3, 2, 1, 0}));
+}
+
+TEST_F(BlockListTest, SortsByAddress) {
+  for (const std::vector<int>& from_bottom :
+       {Ints(), Ints({5}), Ints({1, 2}), Ints({2, 1}), Ints({4, 0, 7, 1, 3, 6, 2, 5})}) {
+    BlockStack stack;
+    for (const int i : from_bottom) stack.Push(blocks_[i], BlockList::kEmpty);
+    stack.SortByAddress();
+    Ints sorted = from_bottom;
+    std::sort(sorted.begin(), sorted.end());
+    EXPECT_EQ(Contents(stack), sorted);
+    // Its bottom is right, too.
+    BlockStack below;
+    Block last;
+    below.Push(last, BlockList::kEmpty);
+    below.PushAll(std::move(stack));
+    EXPECT_EQ(below.size(), static_cast<int64_t>(from_bottom.size()) + 1);
+    for (size_t i = 0; i < from_bottom.size(); ++i) below.Pop();
+    EXPECT_EQ(below.Pop(), &last);
+  }
 }
 
 TEST_F(BlockListTest, PopFirstLooksOnlySoFar) {

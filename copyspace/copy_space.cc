@@ -51,6 +51,7 @@ absl::StatusOr<std::unique_ptr<CopySpace>> CopySpace::Create(platform::System& s
                                                              const Options& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   std::unique_ptr<CopySpace> space = absl::WrapUnique(new CopySpace(system, ledger, options));
+  if (options.dense_huge_pages) space->AdviseAtFirst();
   if (options.fixed) {
     if (absl::Status status = space->MakeAllBlocks(); !status.ok()) return status;
   }

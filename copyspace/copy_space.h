@@ -20,6 +20,7 @@
 #include "absl/types/span.h"
 #include "copyspace/block.h"
 #include "copyspace/block_list.h"
+#include "copyspace/dense_slabs.h"
 #include "copyspace/geometry.h"
 #include "copyspace/ledger.h"
 #include "copyspace/mutators_stopped.h"
@@ -70,6 +71,9 @@ class CopySpace {
     // A nursery: `range` is a power of two in size and aligned to it; all of it is committed and
     // all blocks are made (paged out) at creation, so that no acquire asks the system for anything.
     bool fixed = false;
+    // Huge pages are asked for, in slabs of which nothing smaller than a run is given back. If not,
+    // the space leaves the advice on its range as it is.
+    bool dense_huge_pages = false;
     platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
   };
 
@@ -230,13 +234,19 @@ class CopySpace {
   void AdvancePageOutAges() ABSL_LOCKS_EXCLUDED(lock_);
   // The tick's last: gives the pages of condemned blocks and of the oldest in-core age back.
   absl::Status DiscardOldest() ABSL_LOCKS_EXCLUDED(lock_);
-  // Calls of AdvancePageOutAges since the last flip.
-  int64_t ticks_since_flip() const ABSL_LOCKS_EXCLUDED(lock_);
-  // Gives the pages of all condemned and up to `at_most` of other empty blocks back now.
+  // Calls of AdvancePageOutAges since the last cycle's end; 0 during a cycle.
+  int64_t ticks_since_cycle() const ABSL_LOCKS_EXCLUDED(lock_);
+  // Gives the pages of all condemned and up to `at_most` of other empty blocks back now, outside of
+  // cycles those of whole runs first.
   absl::Status PageOutNow(Bytes at_most) ABSL_LOCKS_EXCLUDED(lock_);
   // Between cycles: gives the pages of the reserve regions of blocks in use back. They stay
   // debited: the next cycle needs them. Ends early, without an error, when a cycle begins.
   absl::Status DiscardReserve() ABSL_LOCKS_EXCLUDED(lock_);
+
+  // With dense_huge_pages, after a cycle: slabs that have lost huge pages, since pages of theirs
+  // were given back before its flip, may have them again if they are in core again. The lock is
+  // taken for one slab's headers at a time. O(slabs), and O(blocks) of those that have lost them.
+  void AdviseDenseSlabs() ABSL_LOCKS_EXCLUDED(lock_, releaser_lock_);
 
   // --- Around a fork, between cycles, with mutators stopped. No page-out is under way meanwhile.
   void AtFork(platform::ForkStep step);
@@ -270,6 +280,8 @@ class CopySpace {
  private:
   // Bounds how long an acquire waits for page-out, and a flip for DiscardReserve.
   static constexpr size_t kBatchBlocks = 256;
+  // Empty blocks of each list looked at for whole runs, under the lock.
+  static constexpr int64_t kRunTries = 1024;
   // Partly full blocks looked at for one with enough room.
   static constexpr int kPartlyFullTries = 4;
   // Headers that DiscardReserve, an acquire, and FinishCycleConcurrently look at under the lock at
@@ -280,6 +292,7 @@ class CopySpace {
 
   CopySpace(platform::System& system, Ledger& ledger, const Options& options);
 
+  void AdviseAtFirst() ABSL_LOCKS_EXCLUDED(releaser_lock_);
   absl::Status MakeAllBlocks() ABSL_LOCKS_EXCLUDED(lock_);
 
   // Acquire, step by step. Each gives null if its source has nothing.
@@ -328,6 +341,13 @@ class CopySpace {
   // What the ledger lacks, once all that is leaving has left, for the whole overdraft to be free.
   Bytes OverdraftShortage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   Block* PopOldestEmpty() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Of the empty blocks, up to `at_most` that whole runs consist of, for paging out.
+  BlockStack TakeFreeRuns(int64_t at_most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Between cycles: how many blocks of the run are empty and in core, if none is in use. 0 for a
+  // slab's first run.
+  int64_t EmptyInFreeRun(uintptr_t run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  int64_t flips() const ABSL_LOCKS_EXCLUDED(lock_);
+  bool IsDenseSlab(int64_t slab) const ABSL_LOCKS_EXCLUDED(lock_);
   // `blocks` are counted in discarding_; those that could not be discarded go back to where
   // `origin` says: the condemned ones, or (kEmpty) the oldest in-core age.
   absl::Status DiscardAll(BlockStack blocks, BlockList origin) ABSL_LOCKS_EXCLUDED(lock_);
@@ -346,7 +366,7 @@ class CopySpace {
   // Finds some blocks and counts them as a batch; it may find none. False at the end.
   bool NextReserveBatch(ReserveWalk& walk) ABSL_LOCKS_EXCLUDED(lock_);
   bool ReserveInUse(const Block& block) const;
-  // Until no batch of DiscardReserve is in the kernel; nor any block on list kDiscarding either.
+  // Until no batch of DiscardReserve is in the kernel; nor anything else.
   void AwaitReserve() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void AwaitKernel() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   absl::Status AllowAccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -378,6 +398,7 @@ class CopySpace {
   int64_t discarding_ ABSL_GUARDED_BY(lock_) = 0;       // blocks on list kDiscarding
   int64_t settled_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of those, given back or not
   int64_t reserve_batches_ ABSL_GUARDED_BY(lock_) = 0;  // of DiscardReserve, in the kernel
+  int64_t advising_ ABSL_GUARDED_BY(lock_) = 0;         // calls of AdviseDenseSlabs
   int64_t regions_kept_ ABSL_GUARDED_BY(lock_) = 0;     // for evacuation, in this cycle
   int64_t least_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t most_regions_kept_ ABSL_GUARDED_BY(lock_) = 0;
@@ -388,7 +409,7 @@ class CopySpace {
   int64_t flips_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t flipped_ ABSL_GUARDED_BY(lock_) = 0;         // blocks that are
   int64_t flipped_cursor_ ABSL_GUARDED_BY(lock_) = 0;  // no block below this index is flipped
-  int64_t ticks_since_flip_ ABSL_GUARDED_BY(lock_) = 0;
+  int64_t ticks_since_cycle_ ABSL_GUARDED_BY(lock_) = 0;
   Bytes overdraft_ ABSL_GUARDED_BY(lock_);         // see Limit
   Bytes last_resort_ ABSL_GUARDED_BY(lock_);       // likewise
   Bytes hard_limit_slack_ ABSL_GUARDED_BY(lock_);  // likewise
@@ -401,6 +422,7 @@ class CopySpace {
   // One thread at a time talks to the kernel; nothing that allocates, returns or flips takes it.
   absl::Mutex releaser_lock_ ABSL_ACQUIRED_BEFORE(lock_);
   const std::unique_ptr<platform::RangeReleaser> releaser_ ABSL_PT_GUARDED_BY(releaser_lock_);
+  std::unique_ptr<DenseSlabs> dense_slabs_ ABSL_GUARDED_BY(releaser_lock_);  // or null
 
   // Pushed and counted by many threads without the lock; on cache lines of their own.
   alignas(64) SharedBlockList full_;

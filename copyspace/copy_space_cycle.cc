@@ -15,11 +15,11 @@ void CopySpace::Flip(const MutatorsStopped&) {
   CHECK(!reserve_protected_) << "Flip while the reserve is protected";
   // Relaxed: the pause has ordered every return of a block before this.
   CHECK_EQ(open_.load(std::memory_order_relaxed), 0) << "Flip with an allocator open";
-  AwaitReserve();
+  AwaitReserve();  // inv.reserve-batch
   if (reserve_poisoned_) UnpoisonReserve();
   in_cycle_ = true;
   ++flips_;
-  ticks_since_flip_ = 0;
+  ticks_since_cycle_ = 0;
   taken_for_evacuation_ = 0;
   reserve_bit_ ^= kRegionBit;
   parity_ ^= 1;

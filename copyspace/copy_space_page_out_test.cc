@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "copyspace/copy_space.h"
 #include "copyspace/space_for_test.h"
 #include "gtest/gtest.h"
@@ -53,7 +54,7 @@ TEST(CopySpacePageOut, WhatACycleFreesIsGoneWithTheSecondTick) {
   Tick(space);
   EXPECT_EQ(space->counts().paged_out, (std::array<int64_t, 4>{0, 0, 0, 3}));
   EXPECT_EQ(space.ledger().used(), kMetadata * 3);
-  EXPECT_EQ(space->ticks_since_flip(), 2);
+  EXPECT_EQ(space->ticks_since_cycle(), 2);
   for (Block* block : blocks) {
     EXPECT_TRUE(block->known_zero(0));
     EXPECT_EQ(*reinterpret_cast<uint64_t*>(block->region_begin(0)), 0u);
@@ -85,6 +86,7 @@ TEST(CopySpacePageOut, BlocksWithFromSpaceObjectsDoNotAge) {
   Return(space, blocks, kWhole);
   space->Flip(space.stopped());
   for (int i = 0; i < 5; ++i) Tick(space);
+  EXPECT_EQ(space->ticks_since_cycle(), 0) << "a cycle that lasts for ticks makes no space idle";
   EXPECT_EQ(space->Shrink(kBlockSize), absl::OkStatus());
   EXPECT_EQ(space->PageOutNow(MiB(1)), absl::OkStatus());
   EXPECT_EQ(space->counts().in_core(), 2);
@@ -164,6 +166,36 @@ TEST(CopySpacePageOut, EvacuationTakesCondemnedBlocksAndTheRequestStands) {
   EXPECT_EQ(space->bytes_to_page_out(), kBlockSize);
   space->ReturnBlock(block, kWhole);
   space->FinishCycle(space.stopped());
+  EXPECT_EQ(space->CheckInvariants(), absl::OkStatus());
+}
+
+TEST(CopySpacePageOut, WholeRunsGoFirst) {
+  SpaceForTest space(MiB(16));
+  const std::vector<Block*> blocks = Acquire(space, 4 * kBlocksPerRun - 1);
+  // By address: the first run lacks a block, the third is free, the others have a block in use.
+  const auto in_use = [](size_t i) { return i == 3 || i == 20 || i == 60; };
+  // The last to be returned is the first that would go.
+  for (size_t i = blocks.size(); i-- > 0;) {
+    if (!in_use(i)) Return(space, {blocks[i]}, 0);
+  }
+  EXPECT_EQ(space->PageOutNow(kRunSize + kBlockSize), absl::OkStatus());
+  EXPECT_EQ(space->counts().paged_out[3], kBlocksPerRun + 1);
+  const size_t third = 2 * kBlocksPerRun - 1;
+  for (size_t i = 0; i < kBlocksPerRun; ++i) {
+    EXPECT_EQ(static_cast<int>(blocks[third + i]->list()), static_cast<int>(BlockList::kPagedOut));
+  }
+  EXPECT_EQ(static_cast<int>(blocks[0]->list()), static_cast<int>(BlockList::kPagedOut));
+  EXPECT_EQ(space->CheckInvariants(), absl::OkStatus());
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (in_use(i)) Return(space, {blocks[i]}, 0);
+  }
+  // Of three runs the one whose block is found first, wherever its other blocks are.
+  EXPECT_EQ(space->PageOutNow(kRunSize), absl::OkStatus());
+  for (size_t i = 0; i < kBlocksPerRun; ++i) {
+    const Block& block = *blocks[third + kBlocksPerRun + i];
+    EXPECT_EQ(static_cast<int>(block.list()), static_cast<int>(BlockList::kPagedOut))
+        << absl::StrCat(block);
+  }
   EXPECT_EQ(space->CheckInvariants(), absl::OkStatus());
 }
 

@@ -15,10 +15,10 @@
 
 namespace ebb::copyspace {
 
-// The protocol with Flip. A batch is chosen and counted in reserve_batches_ under the lock, outside
-// a cycle; the kernel works on it without the lock; then it is counted out. Flip waits for the
-// count to be 0 before it makes the reserve active. Blocks may change lists meanwhile: nothing but
-// a flip lets anybody touch a reserve region (inv.reserve-untouched).
+// The protocol with Flip, for inv.reserve-batch. A batch is chosen and counted in reserve_batches_
+// under the lock, outside a cycle; the kernel works on it without the lock; then it is counted out.
+// Flip waits for the count to be 0 before it makes the reserve active. Blocks may change lists
+// meanwhile: nothing but a flip lets anybody touch a reserve region (inv.reserve-untouched).
 absl::Status CopySpace::DiscardReserve() {
   ReserveWalk walk;
   {
@@ -70,10 +70,10 @@ void CopySpace::AwaitReserve() const {
   lock_.Await(absl::Condition(&settled));
 }
 
-// Both at once: while one of them is waited for, the lock is free and the other may begin.
+// All at once: while one of them is waited for, the lock is free and another may begin.
 void CopySpace::AwaitKernel() const {
   const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return discarding_ == 0 && reserve_batches_ == 0;
+    return discarding_ == 0 && reserve_batches_ == 0 && advising_ == 0;
   };
   lock_.Await(absl::Condition(&settled));
 }

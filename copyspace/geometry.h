@@ -33,6 +33,10 @@ inline constexpr int kRegionsPerBlock = 2;
 inline constexpr int kBlocksPerSlab = 512;
 inline constexpr Bytes kBlockHeaderSize = Bytes(256);
 
+// A run is what one huge page backs: aligned blocks. The first one of a slab has a header block.
+inline constexpr Bytes kRunSize = platform::MiB(2);
+inline constexpr int kBlocksPerRun = 16;
+
 // With field-logging bits on, the first payload blocks of each slab hold one bit for each 8-byte
 // word of the slab.
 inline constexpr int kLogBlocks = 8;
@@ -44,6 +48,7 @@ static_assert(kSlabSize.count() == int64_t{1} << kSlabShift);
 static_assert(kBlockSize == kRegionSize * kRegionsPerBlock, "bit 16 names the region");
 static_assert(kBlockShift == kRegionShift + 1, "bit 16 names the region");
 static_assert(kSlabSize == kBlockSize * kBlocksPerSlab);
+static_assert(kRunSize == kBlockSize * kBlocksPerRun && kSlabSize % kRunSize == Bytes(0));
 static_assert(kBlockHeaderSize * kBlocksPerSlab == kBlockSize, "the headers fill block 0");
 static_assert(kBlockSize * kLogBlocks == kSlabSize / 64, "one bit for each 8 bytes");
 
@@ -55,6 +60,7 @@ constexpr int RegionIndex(uintptr_t address) {
   return static_cast<int>((address >> kRegionShift) & 1);
 }
 constexpr uintptr_t RegionBegin(uintptr_t address) { return address & ~(kRegionBit - 1); }
+constexpr uintptr_t RunOf(uintptr_t address) { return address & ~(kRunSize.size() - 1); }
 constexpr uintptr_t SlabOf(uintptr_t address) { return address & ~kSlabMask; }
 
 // The address of the header of the block that `address` lies in; the payload's begin from there.

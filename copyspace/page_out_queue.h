@@ -1,5 +1,5 @@
 // PageOutQueue: empty blocks on their way out of memory. A part of CopySpace, under its lock.
-// Design: docs/design/copy_space.md#page-out
+// Design: docs/design/giving_back.md
 
 #ifndef EBB_COPYSPACE_PAGE_OUT_QUEUE_H_
 #define EBB_COPYSPACE_PAGE_OUT_QUEUE_H_
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "copyspace/block.h"
 #include "copyspace/block_list.h"
 
@@ -33,6 +34,11 @@ class PageOutQueue {
   Block* PopYoungestInCore();
   // The other way round, for paging out; null if none.
   Block* PopOldestInCore();
+
+  // Visits the lists of the in-core ages, the oldest first.
+  void ForEachInCore(absl::FunctionRef<void(BlockStack&)> visit) {
+    for (int age = kOldestInCore; age >= 0; --age) visit(ages_[age]);
+  }
 
   BlockStack& oldest() { return ages_[kOldestInCore]; }
   BlockStack& condemned() { return condemned_; }

@@ -36,6 +36,10 @@ Block& SlabFrontier::At(int64_t index) const {
   return *reinterpret_cast<Block*>(slab + block * kBlockHeaderSize.size());
 }
 
+uintptr_t SlabFrontier::taken_end() const {
+  return taken_ == 0 ? range_.begin : At(taken_ - 1).range().end();
+}
+
 absl::Status SlabFrontier::CommitSlab(int64_t slab) {
   const AddressRange range = {range_.begin + slab * kSlabSize.size(), kSlabSize};
   absl::Status status = system_.Commit(range, absl::StrCat("slab ", slab, " of a copy space"));

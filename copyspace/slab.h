@@ -33,6 +33,9 @@ class SlabFrontier {
 
   int64_t taken() const { return taken_; }
   int64_t capacity() const { return range_.size / kSlabSize * blocks_per_slab_; }
+  // Where the last of these ends.
+  uintptr_t taken_end() const;
+  int64_t blocks_per_slab() const { return blocks_per_slab_; }
   // The slabs committed so far.
   AddressRange committed() const { return {range_.begin, kSlabSize * committed_slabs_}; }
   // The `index`th block by address, below taken().

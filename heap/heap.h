@@ -103,10 +103,10 @@ class Heap {
   absl::Status Collect(CollectKind kind = CollectKind::kWhole);
 
   // Gives back to the system what the heap holds and no object needs: the pages of empty blocks and
-  // of the halves that wait to be copied to. Garbage that no cycle has found yet stays: Collect
-  // first. Any thread; mutators run on, and fault the pages in again as they need them. The
-  // background thread does the same in its own time. Errors: what the system refused, which is
-  // tried again later. O(blocks), and what the system takes.
+  // of the halves that wait to be copied to, in a nursery too. Garbage that no cycle has found yet
+  // stays: Collect first. Any thread; mutators run on, and fault the pages in again as they need
+  // them. The background thread does the same in its own time. Errors: what the system refused,
+  // which is tried again later. O(blocks), and what the system takes.
   absl::Status Trim();
 
   // `cleanup` is called once, when a cycle has found `object` unreachable; of objects that are left

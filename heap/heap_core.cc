@@ -27,12 +27,31 @@ constexpr char kTooManyCycles[] =
     "one cycle after the other made little room, and the program did hardly anything else";
 // A worker's worklists, and the region it copies to, are worth it from here on.
 constexpr int64_t kHeapBytesPerWorker = int64_t{4} << 20;
-// After so many ticks without a cycle the heap counts as idle: its reserve regions are given back.
+// After so many ticks since its last cycle a space counts as idle: its reserve regions are given
+// back.
 constexpr int64_t kTicksUntilIdle = 2;
 // Of the limit: for less than that outside of the heap no cycle is run.
 constexpr int64_t kLeastExternalShare = 16;
 // Workers that are asked for work share some of it much sooner.
 constexpr absl::Duration kUntilNextAssist = absl::Microseconds(200);
+
+// The last of a tick's tasks, for one space. `owed`: its reserve could not be given back.
+absl::Status DiscardAtTick(copyspace::CopySpace& space, bool& owed) {
+  absl::Status status = space.DiscardOldest();
+  const int64_t ticks = space.ticks_since_cycle();
+  if (ticks == kTicksUntilIdle || (owed && ticks > kTicksUntilIdle)) {
+    const absl::Status reserve = space.DiscardReserve();
+    owed = !reserve.ok();
+    status.Update(reserve);
+  }
+  return status;
+}
+
+absl::Status TrimSpace(copyspace::CopySpace& space) {
+  absl::Status status = space.PageOutNow(space.range().size);
+  status.Update(space.DiscardReserve());
+  return status;
+}
 
 Options Resolve(Options options) {
   if (options.system == nullptr) options.system = &platform::System::Real();
@@ -146,14 +165,17 @@ void HeapCore::StartBackground() {
     // Relaxed: a count, see its declaration.
     if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);
   };
-  background_->AddTask(background::Stage::kStart, "advance page-out ages",
-                       [this] { spaces_->copy().AdvancePageOutAges(); });
-  background_->AddTask(background::Stage::kEnd, "discard the oldest age", [this, count_failure] {
-    count_failure(spaces_->copy().DiscardOldest());
-    if (spaces_->copy().ticks_since_flip() == kTicksUntilIdle) {
-      count_failure(spaces_->copy().DiscardReserve());
-    }
+  background_->AddTask(background::Stage::kStart, "advance page-out ages", [this] {
+    spaces_->copy().AdvancePageOutAges();
+    if (spaces_->has_generations()) spaces_->nursery().AdvancePageOutAges();
   });
+  background_->AddTask(
+      background::Stage::kEnd, "discard the oldest age",
+      [this, count_failure, owes_copy = false, owes_nursery = false]() mutable {
+        count_failure(DiscardAtTick(spaces_->copy(), owes_copy));
+        if (!spaces_->has_generations()) return;
+        count_failure(DiscardAtTick(spaces_->nursery(), owes_nursery));
+      });
   background_->AddTask(background::Stage::kMiddle, "call cleanups", [this] { cleanups_.RunDue(); });
   background_->AddTask(background::Stage::kMiddle, "size the heap",
                        [this, count_failure] {
@@ -467,6 +489,7 @@ int64_t HeapCore::evacuated_bytes() const {
 }
 
 void HeapCore::ReleaseGarbage() {
+  spaces_->copy().AdviseDenseSlabs();
   absl::Status status = spaces_->ReleaseSwept();
   // What the cycle has condemned for an overdraft that was used, and what is not to be used again.
   status.Update(spaces_->copy().PageOutNow(Bytes(0)));
@@ -652,8 +675,8 @@ absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
 absl::Status HeapCore::Trim() {
   if (generations_ != nullptr) generations_->remembered().Trim();
   absl::Status status = spaces_->ReleaseSwept();
-  status.Update(spaces_->copy().PageOutNow(spaces_->copy().range().size));
-  status.Update(spaces_->copy().DiscardReserve());
+  status.Update(TrimSpace(spaces_->copy()));
+  if (spaces_->has_generations()) status.Update(TrimSpace(spaces_->nursery()));
   if (!status.ok()) page_out_failures_.fetch_add(1, std::memory_order_relaxed);  // a count
   return status;
 }

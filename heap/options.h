@@ -35,6 +35,19 @@ enum class Sizing {
   kAdaptive,  // as large as it is worth: see `processors_per_gib`
 };
 
+// Whether transparent huge pages (2 MiB) back a heap: fewer TLB misses, for memory that is given
+// back less exactly. What a heap asks for has an effect unless the machine's setting is `never`.
+enum class HugePages {
+  // Nowhere in the heap, whatever the machine's setting. What is given back stays away.
+  kNever,
+  // Where objects move, in each 64 MiB slab as long as nothing smaller than 2 MiB of it is given
+  // back, and again once it has been taken back. What is given back stays away.
+  kDense,
+  // Everywhere. What is given back in smaller pieces comes back at the next touch of its 2 MiB, or
+  // when khugepaged finds it: for heaps that give nothing back.
+  kAlways,
+};
+
 // What to do when a heap cannot satisfy an allocation even after a cycle.
 enum class ExhaustionAction {
   kRetry,  // collect and try again (the handler has dropped something)
@@ -129,6 +142,8 @@ struct Options {
   bool page_out = true;
   absl::Duration page_out_tick = absl::Seconds(1);
   platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
+  // Where the kernel refuses the advice that this takes, the heap does without, and logs it.
+  HugePages huge_pages = HugePages::kNever;
 
   // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
   // allocation. Unset: fail. It may drop roots; allocations, collections and new

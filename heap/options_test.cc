@@ -25,7 +25,7 @@ TEST(OptionsTest, ParsesEveryKind) {
   auto options = Options::Parse(
       "max_bytes=1g, reserve_bytes=2G,workers=3,collector=parallel,page_out=false,"
       "page_out_tick=250ms,release_backend=io_uring,large_object_bytes=4k,stress_poison=true,"
-      "stress_collect_every=100,stress_seed=7");
+      "stress_collect_every=100,stress_seed=7,huge_pages=dense");
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->max_bytes, int64_t{1} << 30);
   EXPECT_EQ(options->reserve_bytes, int64_t{2} << 30);
@@ -33,6 +33,7 @@ TEST(OptionsTest, ParsesEveryKind) {
   EXPECT_FALSE(options->page_out);
   EXPECT_EQ(options->page_out_tick, absl::Milliseconds(250));
   EXPECT_EQ(options->release_backend, platform::ReleaseBackend::kIoUring);
+  EXPECT_EQ(options->huge_pages, HugePages::kDense);
   EXPECT_EQ(options->large_object_bytes, 4096);
   EXPECT_TRUE(options->stress.poison);
   EXPECT_EQ(options->stress.collect_every, 100);
@@ -56,6 +57,8 @@ TEST(OptionsTest, ErrorsNameOptionValueAndRange) {
   EXPECT_THAT(ErrorOf("workers=-1"), AllOf(HasSubstr("workers"), HasSubstr("0 to 256")));
   EXPECT_THAT(ErrorOf("workers"), HasSubstr("''"));
   EXPECT_THAT(ErrorOf("collector=fast"), AllOf(HasSubstr("'fast'"), HasSubstr("parallel")));
+  EXPECT_THAT(ErrorOf("huge_pages=some"),
+              AllOf(HasSubstr("huge_pages"), HasSubstr("'some'"), HasSubstr("never dense always")));
   EXPECT_THAT(ErrorOf("page_out=maybe"), HasSubstr("true or false"));
   EXPECT_THAT(ErrorOf("page_out_tick=0s"), HasSubstr("1ms to 24h"));
   EXPECT_THAT(ErrorOf("max_bytes=2g,reserve_bytes=1g"),

@@ -89,10 +89,13 @@ absl::StatusOr<std::unique_ptr<Spaces>> Spaces::Create(platform::System& system,
                                      "; Options::reserve_bytes sets how much is reserved"));
   }
   auto spaces = absl::WrapUnique(new Spaces(system, *range, options));
+  spaces->AdviseHugePages(options.huge_pages);
+  const bool dense = options.huge_pages == HugePages::kDense;
   copyspace::CopySpace::Options copy_options;
   copy_options.range = {range->begin, layout.copy};
   copy_options.overdraft = spaces->overdraft();
   copy_options.field_logging = generations;
+  copy_options.dense_huge_pages = dense;
   copy_options.release_backend = options.release_backend;
   auto copy = copyspace::CopySpace::Create(system, spaces->ledger_, copy_options);
   if (!copy.ok()) return copy.status();
@@ -106,20 +109,30 @@ absl::StatusOr<std::unique_ptr<Spaces>> Spaces::Create(platform::System& system,
     const AddressRange nursery{copy_options.range.end(), layout.nursery};
     const AddressRange table{large.end(), layout.in_place_bits};
     const AddressRange in_place{pinned.begin, layout.pinned + layout.large};
-    if (absl::Status status = spaces->MakeNursery(nursery, in_place, table); !status.ok()) {
-      return status;
-    }
+    const absl::Status status = spaces->MakeNursery(nursery, in_place, table, dense);
+    if (!status.ok()) return status;
   }
   return spaces;
 }
 
-absl::Status Spaces::MakeNursery(AddressRange range, AddressRange in_place, AddressRange table) {
+// Before anything is committed: it is one mapping still, and advised in one step.
+void Spaces::AdviseHugePages(HugePages huge_pages) {
+  const auto advice = huge_pages == HugePages::kAlways ? platform::HugePageAdvice::kAlways
+                                                       : platform::HugePageAdvice::kNever;
+  const absl::Status status = system_.AdviseHugePages(range_, advice, "heap");
+  LOG_IF(WARNING, !status.ok()) << "option huge_pages has no effect: " << status;
+}
+
+absl::Status Spaces::MakeNursery(AddressRange range, AddressRange in_place, AddressRange table,
+                                 bool dense_huge_pages) {
   if (absl::Status status = system_.Commit(table, "field-logging bits"); !status.ok()) {
     return status;
   }
   in_place_bits_ = EdgeBits(in_place, table);
   auto nursery = copyspace::CopySpace::Create(system_, nursery_ledger_,
-                                              {.range = range, .fixed = true});
+                                              {.range = range,
+                                               .fixed = true,
+                                               .dense_huge_pages = dense_huge_pages});
   if (!nursery.ok()) return nursery.status();
   ledger_.ForceDebit(nursery_ledger_.limit());
   nursery_ = *std::move(nursery);

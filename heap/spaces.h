@@ -124,8 +124,10 @@ class Spaces {
 
  private:
   Spaces(platform::System& system, platform::AddressRange range, const Options& options);
+  // On the whole range; a space that is to be dense goes on from there.
+  void AdviseHugePages(HugePages huge_pages);
   absl::Status MakeNursery(platform::AddressRange range, platform::AddressRange in_place,
-                           platform::AddressRange table);
+                           platform::AddressRange table, bool dense_huge_pages);
 
   platform::System& system_;
   const platform::AddressRange range_;

@@ -16,12 +16,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "platform/page_size.h"
 #include "platform/read_file.h"
 #include "platform/system_error.h"
@@ -33,7 +32,9 @@ namespace {
 #define MADV_COLLAPSE 25
 #endif
 
-constexpr char kHugePages[] = "/sys/kernel/mm/transparent_hugepage/";
+constexpr char kEnabled[] = "/sys/kernel/mm/transparent_hugepage/enabled";
+constexpr char kSleepMillis[] =
+    "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
 
 absl::Status WriteFile(const std::string& path, absl::string_view text) {
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -43,23 +44,6 @@ absl::Status WriteFile(const std::string& path, absl::string_view text) {
   close(fd);
   if (n == static_cast<ssize_t>(text.size())) return absl::OkStatus();
   return SystemError(n < 0 ? error : EIO, absl::StrCat("write ", text, " to ", path));
-}
-
-// "always [madvise] never" is madvise; anything without brackets is itself.
-std::string ChosenIn(absl::string_view text) {
-  const size_t begin = text.find('[');
-  const size_t end = text.find(']');
-  if (begin == text.npos || end == text.npos) return std::string(absl::StripAsciiWhitespace(text));
-  return std::string(text.substr(begin + 1, end - begin - 1));
-}
-
-absl::StatusOr<int64_t> FullScans() {
-  const std::string path = absl::StrCat(kHugePages, "khugepaged/full_scans");
-  const absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return text.status();
-  int64_t scans = 0;
-  if (absl::SimpleAtoi(*text, &scans)) return scans;
-  return absl::InternalError(absl::StrCat(path, " is not understood: ", *text));
 }
 
 }  // namespace
@@ -102,38 +86,20 @@ absl::Status CollapseNow(AddressRange range) {
 }
 
 absl::StatusOr<std::unique_ptr<KhugepagedInAHurry>> KhugepagedInAHurry::Start() {
-  auto hurry = absl::WrapUnique(new KhugepagedInAHurry);
-  const std::pair<absl::string_view, absl::string_view> kWanted[] = {
-      {"enabled", "always"}, {"khugepaged/scan_sleep_millisecs", "10"}};
-  for (size_t i = 0; i < hurry->settings_.size(); ++i) {
-    const std::string path = absl::StrCat(kHugePages, kWanted[i].first);
-    const absl::StatusOr<std::string> before = ReadFile(path);
-    if (!before.ok()) return before.status();
-    if (absl::Status status = WriteFile(path, kWanted[i].second); !status.ok()) return status;
-    hurry->settings_[i] = {path, ChosenIn(*before)};
+  const absl::StatusOr<std::string> enabled = ReadFile(kEnabled);
+  if (!enabled.ok()) return enabled.status();
+  if (absl::StrContains(*enabled, "[never]")) {
+    return absl::FailedPreconditionError(absl::StrCat("huge pages are switched off in ", kEnabled));
   }
-  return hurry;
+  const absl::StatusOr<std::string> before = ReadFile(kSleepMillis);
+  if (!before.ok()) return before.status();
+  if (absl::Status status = WriteFile(kSleepMillis, "10"); !status.ok()) return status;
+  return absl::WrapUnique(new KhugepagedInAHurry(*before));
 }
 
 KhugepagedInAHurry::~KhugepagedInAHurry() {
-  for (const Setting& setting : settings_) {
-    if (setting.path.empty()) continue;  // Start has failed
-    const absl::Status status = WriteFile(setting.path, setting.before);
-    LOG_IF(ERROR, !status.ok()) << "a setting of the machine stays changed: " << status;
-  }
-}
-
-absl::Status KhugepagedInAHurry::AwaitScan(absl::Duration at_most) const {
-  const absl::Time deadline = absl::Now() + at_most;
-  const absl::StatusOr<int64_t> begin = FullScans();
-  if (!begin.ok()) return begin.status();
-  while (absl::Now() < deadline) {
-    const absl::StatusOr<int64_t> now = FullScans();
-    if (!now.ok()) return now.status();
-    if (*now >= *begin + 3) return absl::OkStatus();
-    absl::SleepFor(absl::Milliseconds(10));
-  }
-  return absl::DeadlineExceededError("khugepaged has not looked at all memory in time");
+  const absl::Status status = WriteFile(kSleepMillis, before_);
+  LOG_IF(ERROR, !status.ok()) << "a setting of the machine stays changed: " << status;
 }
 
 }  // namespace ebb::platform

@@ -4,14 +4,13 @@
 #ifndef EBB_PLATFORM_MEMORY_FOR_TEST_H_
 #define EBB_PLATFORM_MEMORY_FOR_TEST_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "platform/address_range.h"
 #include "platform/bytes.h"
 
@@ -30,26 +29,20 @@ absl::StatusOr<std::string> MappingFlags(uintptr_t address);
 // it; then some runs may have been done.
 absl::Status CollapseNow(AddressRange range);
 
-// Enables huge pages for all memory of the machine and has khugepaged hurry, until the end of the
-// scope. Needs the right to write to /sys. The settings stay changed if the process is killed.
+// Has khugepaged hurry until the end of the scope. Needs the right to write to /sys. The setting
+// stays changed if the process is killed.
 class KhugepagedInAHurry {
  public:
+  // FailedPrecondition if the machine has huge pages switched off.
   static absl::StatusOr<std::unique_ptr<KhugepagedInAHurry>> Start();
   ~KhugepagedInAHurry();
   KhugepagedInAHurry(const KhugepagedInAHurry&) = delete;
   KhugepagedInAHurry& operator=(const KhugepagedInAHurry&) = delete;
 
-  // Until khugepaged has looked at all memory twice, once the scan under way is over; DeadlineExceeded after `at_most`.
-  absl::Status AwaitScan(absl::Duration at_most) const;
-
  private:
-  KhugepagedInAHurry() = default;
+  explicit KhugepagedInAHurry(std::string before) : before_(std::move(before)) {}
 
-  struct Setting {
-    std::string path;
-    std::string before;
-  };
-  std::array<Setting, 2> settings_;
+  const std::string before_;
 };
 
 }  // namespace ebb::platform
