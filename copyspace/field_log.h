@@ -6,6 +6,7 @@
 #define EBB_COPYSPACE_FIELD_LOG_H_
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -13,36 +14,49 @@
 
 namespace ebb::copyspace {
 
-inline constexpr int kLogShift = 6;  // a bit for 8 bytes, and 8 bits in a byte
+// A word of bits is for a group of 64 edges, aligned to its size.
+inline constexpr uintptr_t kLogGroup = 512;
+// The offset of a group's bits, from the group's offset: a bit for 8 bytes, and 8 bits in a byte.
+constexpr uintptr_t LogOffset(uintptr_t offset) { return offset / kLogGroup * sizeof(uint64_t); }
 
-// The bit of the word at `edge`, in its byte. Relaxed throughout: see below.
-inline uint8_t LogBit(uintptr_t edge) { return static_cast<uint8_t>(1 << ((edge >> 3) & 7)); }
-inline bool IsBitSet(std::atomic_ref<uint8_t> byte, uintptr_t edge) {
-  return (byte.load(std::memory_order_relaxed) & LogBit(edge)) != 0;
+using LogWord = std::atomic_ref<uint64_t>;
+
+// The bit of the word at `edge`, in its group's. Relaxed throughout: see below.
+inline uint64_t LogBit(uintptr_t edge) { return uint64_t{1} << (edge % kLogGroup / 8); }
+inline bool IsBitSet(LogWord word, uintptr_t edge) {
+  return (word.load(std::memory_order_relaxed) & LogBit(edge)) != 0;
 }
-// True if this call set it.
-inline bool SetBit(std::atomic_ref<uint8_t> byte, uintptr_t edge) {
-  if (IsBitSet(byte, edge)) return false;  // the common case stays free of a locked instruction
-  return (byte.fetch_or(LogBit(edge), std::memory_order_relaxed) & LogBit(edge)) == 0;
+// Those of `bits` that this call set.
+inline uint64_t SetBits(LogWord word, uint64_t bits) {
+  const uint64_t missing = bits & ~word.load(std::memory_order_relaxed);
+  if (missing == 0) return 0;  // the common case stays free of a locked instruction
+  return missing & ~word.fetch_or(missing, std::memory_order_relaxed);
 }
-inline void ClearBit(std::atomic_ref<uint8_t> byte, uintptr_t edge) {
-  byte.fetch_and(static_cast<uint8_t>(~LogBit(edge)), std::memory_order_relaxed);
+inline void ClearBit(LogWord word, uintptr_t edge) {
+  word.fetch_and(~LogBit(edge), std::memory_order_relaxed);
+}
+// Calls visit(edge) for each of `bits`, which are of the group that begins at `group`.
+template <typename Visit>
+void ForEachEdge(uintptr_t group, uint64_t bits, Visit&& visit) {
+  for (; bits != 0; bits &= bits - 1) {
+    visit(group + 8 * static_cast<uintptr_t>(std::countr_zero(bits)));
+  }
 }
 
 namespace internal {
 
-// The byte that holds the bit of the word at `edge`.
-inline uintptr_t LogByteOf(uintptr_t edge) {
-  return SlabOf(edge) + kBlockSize.size() + ((edge & kSlabMask) >> kLogShift);
+// The word that holds the bit of the word at `edge`.
+inline uintptr_t LogWordOf(uintptr_t edge) {
+  return SlabOf(edge) + kBlockSize.size() + LogOffset(edge & kSlabMask);
 }
-inline std::atomic_ref<uint8_t> LogByte(uintptr_t edge) {
-  return std::atomic_ref<uint8_t>(*reinterpret_cast<uint8_t*>(LogByteOf(edge)));
+inline LogWord LogWordAt(uintptr_t edge) {
+  return LogWord(*reinterpret_cast<uint64_t*>(LogWordOf(edge)));
 }
 
 // Clears the bits of the region that begins at `region`. Not while anybody may use them: a region
 // has no edges before its first use in a cycle.
 inline void ClearLogBits(uintptr_t region) {
-  std::memset(reinterpret_cast<void*>(LogByteOf(region)), 0, kLogBytesPerRegion.size());
+  std::memset(reinterpret_cast<void*>(LogWordOf(region)), 0, kLogBytesPerRegion.size());
 }
 
 }  // namespace internal
@@ -52,31 +66,34 @@ inline void ClearLogBits(uintptr_t region) {
 // with the buffer that it is logged in.
 
 inline bool IsRemembered(uintptr_t edge) {
-  return IsBitSet(internal::LogByte(edge), edge);
+  return IsBitSet(internal::LogWordAt(edge), edge);
 }
 
 // Sets the bit. True if this call set it: of racing calls exactly one.
 inline bool Remember(uintptr_t edge) {
-  return SetBit(internal::LogByte(edge), edge);
+  return SetBits(internal::LogWordAt(edge), LogBit(edge)) != 0;
+}
+
+// The same for each edge of the group that begins at `group` whose LogBit is in `bits`. Those that
+// this call set.
+inline uint64_t RememberEach(uintptr_t group, uint64_t bits) {
+  return SetBits(internal::LogWordAt(group), bits);
 }
 
 // Clears the bit.
-inline void Forget(uintptr_t edge) { ClearBit(internal::LogByte(edge), edge); }
+inline void Forget(uintptr_t edge) { ClearBit(internal::LogWordAt(edge), edge); }
 
 // For a call of the above that is to come.
 inline void PrefetchLogBit(uintptr_t edge) {
-  __builtin_prefetch(reinterpret_cast<const void*>(internal::LogByteOf(edge)), /*rw=*/1);
+  __builtin_prefetch(reinterpret_cast<const void*>(internal::LogWordOf(edge)), /*rw=*/1);
 }
 
 // Calls visit(edge) for each that is remembered in the region that begins at `region`.
-// Nobody remembers anything meanwhile.
+// Nobody else remembers anything meanwhile.
 template <typename Visit>
 void ForEachRemembered(uintptr_t region, Visit&& visit) {
-  for (uintptr_t edge = region; edge < region + kRegionSize.size(); edge += 64) {
-    if (internal::LogByte(edge).load(std::memory_order_relaxed) == 0) continue;
-    for (uintptr_t word = edge; word < edge + 64; word += 8) {
-      if (IsRemembered(word)) visit(word);
-    }
+  for (uintptr_t group = region; group < region + kRegionSize.size(); group += kLogGroup) {
+    ForEachEdge(group, internal::LogWordAt(group).load(std::memory_order_relaxed), visit);
   }
 }
 

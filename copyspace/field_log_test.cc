@@ -1,6 +1,8 @@
 #include "copyspace/field_log.h"
 
 #include <atomic>
+#include <bit>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -34,6 +36,24 @@ TEST_F(FieldLogTest, EachWordHasABitOfItsOwn) {
   EXPECT_TRUE(Remember(begin + 24));
 }
 
+TEST_F(FieldLogTest, AGroupAtOnce) {
+  const uintptr_t group = block_->region_begin(0) + 3 * kLogGroup;
+  EXPECT_TRUE(Remember(group + 8));
+  EXPECT_TRUE(Remember(group + 504));
+  const uint64_t bits = LogBit(group) | LogBit(group + 8) | LogBit(group + 256);
+  EXPECT_EQ(RememberEach(group, bits), LogBit(group) | LogBit(group + 256));
+  EXPECT_EQ(RememberEach(group, bits), 0u);
+  EXPECT_EQ(RememberEach(group, ~uint64_t{0}), ~bits & ~LogBit(group + 504));
+  EXPECT_FALSE(IsRemembered(group - 8));
+  EXPECT_FALSE(IsRemembered(group + 512));
+  Forget(group + 256);
+  std::vector<uintptr_t> found;
+  ForEachRemembered(block_->region_begin(0), [&](uintptr_t edge) { found.push_back(edge); });
+  EXPECT_EQ(found.size(), 63u);
+  EXPECT_EQ(found.front(), group);
+  EXPECT_EQ(found.back(), group + 504);
+}
+
 TEST_F(FieldLogTest, ClearingARegionLeavesItsNeighbours) {
   const uintptr_t begin = block_->region_begin(1);
   EXPECT_TRUE(Remember(begin - 8));
@@ -53,7 +73,11 @@ TEST_F(FieldLogTest, OfRacingThreadsOneRemembers) {
     threads.emplace_back([&] {
       int mine = 0;
       for (int edge = 0; edge < kEdges; ++edge) {
-        mine += Remember(block_->region_begin(0) + edge * 8);
+        const uintptr_t at = block_->region_begin(0) + edge * 8;
+        mine += Remember(at);
+        if (edge % 64 == 0) {
+          mine += std::popcount(RememberEach(at, edge + 64 <= kEdges ? ~uint64_t{0} : 1));
+        }
       }
       logged.fetch_add(mine, std::memory_order_relaxed);  // read after the join
     });

@@ -3,11 +3,14 @@
 #include "heap/array.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <random>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -216,6 +219,68 @@ TEST_F(ArrayTest, LengthsThatNoHeapCanHold) {
   EXPECT_THAT(std::string(mutator_.TryNewArray<char>(kMost).status().message()),
               HasSubstr("more than any heap can hold"));
   Collect();
+}
+
+// The values of an array of nodes, -1 for null.
+std::vector<int64_t> Values(const RefArray<Node>& array) {
+  std::vector<int64_t> values;
+  for (const Field<Node>& field : array) values.push_back(field ? field->value : -1);
+  return values;
+}
+
+// Against a vector, for arrays that move and large ones, in one array and between two, whatever
+// overlaps; with cycles in between.
+TEST_F(ArrayTest, CopiesOfRanges) {
+  for (size_t size : {size_t{40}, size_t{2000}}) {
+    Local<RefArray<Node>> arrays[] = {{mutator_, mutator_.NewRefArray<Node>(size)},
+                                      {mutator_, mutator_.NewRefArray<Node>(size + 7)}};
+    std::vector<int64_t> model[] = {std::vector<int64_t>(size, -1),
+                                    std::vector<int64_t>(size + 7, -1)};
+    std::mt19937 random(7);
+    const auto below = [&random](size_t n) { return static_cast<size_t>(random()) % n; };
+    for (int step = 0; step < 60; ++step) {
+      const size_t to = below(2);
+      const size_t from = below(2);
+      for (int i = 0; i < 5; ++i) {
+        const size_t index = below(size);
+        const int64_t value = step * 10 + i;
+        (*arrays[from])[index] = NewNode(value);
+        model[from][index] = value;
+      }
+      const size_t to_index = below(model[to].size() + 1);
+      const size_t from_index = below(model[from].size() + 1);
+      const size_t most = std::min(model[to].size() - to_index, model[from].size() - from_index);
+      const size_t count = below(most + 1);
+      arrays[to]->CopyFrom(*arrays[from], from_index, to_index, count);
+      const std::vector<int64_t> before = model[from];
+      std::copy_n(before.begin() + static_cast<std::ptrdiff_t>(from_index), count,
+                  model[to].begin() + static_cast<std::ptrdiff_t>(to_index));
+      if (step % 20 == 0) Collect();
+      ASSERT_EQ(Values(*arrays[to]), model[to]) << "step " << step;
+    }
+    EXPECT_EQ(Values(*arrays[0]), model[0]);
+    EXPECT_EQ(Values(*arrays[1]), model[1]);
+  }
+}
+
+TEST_F(ArrayTest, CopiesOfNothing) {
+  Local<RefArray<Node>> array(mutator_, mutator_.NewRefArray<Node>(3));
+  Local<RefArray<Node>> empty(mutator_, mutator_.NewRefArray<Node>(0));
+  empty->CopyFrom(*array, 3, 0, 0);
+  array->CopyFrom(*empty, 0, 3, 0);
+  (*array)[1] = NewNode(1);
+  array->CopyFrom(*array, 0, 0, 3);
+  EXPECT_EQ(Values(*array), (std::vector<int64_t>{-1, 1, -1}));
+}
+
+TEST_F(ArrayTest, CopyFromChecksBothRanges) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Local<RefArray<Node>> four(mutator_, mutator_.NewRefArray<Node>(4));
+  Local<RefArray<Node>> nine(mutator_, mutator_.NewRefArray<Node>(9));
+  EXPECT_DEATH(four->CopyFrom(*nine, 0, 0, 5), "5 elements from index 0.*an array of 4");
+  EXPECT_DEATH(four->CopyFrom(*nine, 8, 0, 2), "2 elements from index 8.*an array of 9");
+  EXPECT_DEATH(four->CopyFrom(*four, 0, 5, 0), "0 elements from index 5.*an array of 4");
+  EXPECT_DEATH(nine->CopyFrom(*nine, 1, 2, size_t{0} - 1), "from index 1 on are past the end");
 }
 
 TEST_F(ArrayTest, AtChecksTheIndex) {

@@ -2,6 +2,7 @@
 // back: threads attach, detach and block at any point of a cycle; objects move, are pinned, are
 // large, and are known by large arrays only. EBB_SOAK (seconds) lengthens each case.
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -99,8 +100,31 @@ class Player {
     } else {
       roots_.Set(place, made);
     }
+    if (random_() % 8 == 0) CopyRanges(made);
     mutator_.Safepoint();
     return Intact(made) && (!found || Intact(found));
+  }
+
+  // Of a board, some of whose places come to hold what others do; and of a fan, which stays as it
+  // is.
+  void CopyRanges(Local<Stamped>& made) {
+    CopyInBoard(*roots_.small, kSmallBoard, /*step=*/1);
+    CopyInBoard(*roots_.large, kLargeUsed, kLargeStep);
+    if (!made->fan) return;
+    Local<Board> fan(mutator_, mutator_.NewRefArray<Stamped>(made->fan->size()));
+    for (size_t done = 0; done < fan->size();) {
+      const size_t count = std::min(fan->size() - done, 1 + static_cast<size_t>(random_() % 300));
+      fan->CopyFrom(*made->fan, done, done, count);
+      done += count;
+      mutator_.Safepoint();
+    }
+    made->fan = fan;
+  }
+  void CopyInBoard(Board& board, size_t places, size_t step) {
+    const size_t count = random_() % places / 2;
+    const size_t from = random_() % (places - count);
+    const size_t to = random_() % (places - count);
+    board.CopyFrom(board, from * step, to * step, count * step);
   }
 
   Ref<Stamped> Make(Local<Stamped>& below) {

@@ -20,15 +20,18 @@ class EdgeBits {
  public:
   // For a heap without generations: never asked.
   EdgeBits() = default;
-  // `table` is zero, and of TableBytes.
+  // `table` is zero, and of TableBytes; `range` begins at a multiple of copyspace::kLogGroup.
   EdgeBits(platform::AddressRange range, platform::AddressRange table)
       : begin_(range.begin), table_(table.begin) {}
   static platform::Bytes TableBytes(platform::AddressRange range) { return range.size / 64; }
 
-  bool IsRemembered(uintptr_t edge) const { return copyspace::IsBitSet(ByteOf(edge), edge); }
-  bool Remember(uintptr_t edge) { return copyspace::SetBit(ByteOf(edge), edge); }
-  void Forget(uintptr_t edge) { copyspace::ClearBit(ByteOf(edge), edge); }
-  void Prefetch(uintptr_t edge) const { __builtin_prefetch(&ByteAt(edge), /*rw=*/1); }
+  bool IsRemembered(uintptr_t edge) const { return copyspace::IsBitSet(WordOf(edge), edge); }
+  bool Remember(uintptr_t edge) { return RememberEach(edge, copyspace::LogBit(edge)) != 0; }
+  uint64_t RememberEach(uintptr_t group, uint64_t bits) {
+    return copyspace::SetBits(WordOf(group), bits);
+  }
+  void Forget(uintptr_t edge) { copyspace::ClearBit(WordOf(edge), edge); }
+  void Prefetch(uintptr_t edge) const { __builtin_prefetch(&WordAt(edge), /*rw=*/1); }
 
   // Calls visit(edge) for each that is remembered in [begin, begin + bytes), of words. Nobody
   // remembers anything meanwhile.
@@ -40,11 +43,9 @@ class EdgeBits {
   }
 
  private:
-  std::atomic_ref<uint8_t> ByteOf(uintptr_t edge) const {
-    return std::atomic_ref<uint8_t>(ByteAt(edge));
-  }
-  uint8_t& ByteAt(uintptr_t edge) const {
-    return *reinterpret_cast<uint8_t*>(table_ + ((edge - begin_) >> copyspace::kLogShift));
+  copyspace::LogWord WordOf(uintptr_t edge) const { return copyspace::LogWord(WordAt(edge)); }
+  uint64_t& WordAt(uintptr_t edge) const {
+    return *reinterpret_cast<uint64_t*>(table_ + copyspace::LogOffset(edge - begin_));
   }
 
   uintptr_t begin_ = 0;

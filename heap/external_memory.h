@@ -44,7 +44,7 @@ class ExternalMemory {
     kMutators,  // twice as much is fresh: mutators go on when a cycle has begun
   };
   Due Look(platform::Bytes room, platform::Bytes least);
-  static constexpr int64_t kLowShare = 4;
+  static constexpr int64_t kLowShare = 8;
 
   // Mutators are to see to it that a cycle begins, before they allocate.
   void WantMutators() { Store(mutators_above_, Load(due_above_)); }

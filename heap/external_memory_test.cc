@@ -70,7 +70,7 @@ TEST(ExternalMemoryTest, NorForLittleBesideWhatWasThere) {
   ExternalMemory external;
   ASSERT_TRUE(external.Report(100 * kMiB).ok());
   external.BeginCycle();
-  ASSERT_TRUE(external.Report(25 * kMiB).ok());
+  ASSERT_TRUE(external.Report(100 * kMiB / 8).ok());
   EXPECT_EQ(external.Look(MiB(1), KiB(64)), Due::kNothing);
   ASSERT_TRUE(external.Report(1).ok());
   EXPECT_EQ(external.Look(MiB(1), KiB(64)), Due::kCycle);

@@ -16,6 +16,8 @@ namespace ebb {
 
 template <typename T>
 class Local;
+template <typename E>
+class Array;
 
 // 8 bytes, null at first. Fields of a shared object may be loaded, stored and compare-exchanged by
 // several threads at once, as if each were an atomic: a store publishes the object it refers to.
@@ -93,6 +95,9 @@ class Field {
   explicit operator bool() const { return get() != nullptr; }
 
  private:
+  template <typename E>
+  friend class Array;  // which copies ranges
+
   mutable std::atomic<uintptr_t> bits_ = 0;  // a load may heal it
 };
 

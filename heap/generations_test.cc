@@ -189,6 +189,60 @@ TEST_F(GenerationsTest, CompareExchangeLogsWhatItStores) {
   EXPECT_EQ(holder->left, young);
 }
 
+// An old array that moves, and a large one: each edge to a young object is logged, once.
+TEST_F(GenerationsTest, CopiesOfRangesLogWhatIsYoung) {
+  constexpr size_t kSize = 300;
+  Local<Node> old(mutator_, NewOld());
+  for (size_t to_size : {kSize, size_t{3000}}) {
+    Local<RefArray<Node>> to(mutator_, mutator_.NewRefArray<Node>(to_size));
+    CollectMinor();
+    CollectMinor();
+    ASSERT_FALSE(IsYoung(Ref<RefArray<Node>>(to)));
+    Local<RefArray<Node>> from(mutator_, mutator_.NewRefArray<Node>(kSize));
+    const auto is_young = [](size_t i) { return i % 3 == 0 || i % 64 < 5; };
+    for (size_t i = 0; i < kSize; ++i) {
+      (*from)[i] = is_young(i) ? NewNode(static_cast<int64_t>(i)) : Ref<Node>(old);
+    }
+    EXPECT_TRUE(IsYoung(Ref<RefArray<Node>>(from)));
+    (*to)[17] = (*from)[0];  // logged by itself
+    to->CopyFrom(*from, 10, 11, kSize - 20);
+    to->CopyFrom(*from, 10, 11, kSize - 20);
+    Verify();  // which hands the edges over
+    size_t logged = 0;
+    heap_->core()->remembered()->ForEach([&logged](uintptr_t) { ++logged; });
+    size_t expected = is_young(17 - 1) ? 0 : 1;
+    for (size_t i = 0; i < to_size; ++i) {
+      const bool copied = i >= 11 && i < kSize - 9;
+      const bool young = copied && is_young(i - 1);
+      expected += young ? 1 : 0;
+      EXPECT_EQ(IsRemembered((*to)[i]), young || i == 17) << i;
+    }
+    EXPECT_EQ(logged, expected);
+    for (int cycle = 0; cycle < 3; ++cycle) {
+      CollectMinor();
+      for (size_t i = 11; i < kSize - 9; ++i) {
+        ASSERT_EQ((*to)[i], (*from)[i - 1]) << i;
+        if (is_young(i - 1)) {
+          ASSERT_EQ((*to)[i]->value, static_cast<int64_t>(i - 1));
+        }
+      }
+    }
+    EXPECT_FALSE(IsRemembered((*to)[13])) << "promoted by now";
+  }
+}
+
+TEST_F(GenerationsTest, CopiesIntoYoungArraysLogNothing) {
+  Local<RefArray<Node>> from(mutator_, mutator_.NewRefArray<Node>(100));
+  for (size_t i = 0; i < 100; ++i) (*from)[i] = NewNode();
+  Local<RefArray<Node>> to(mutator_, mutator_.NewRefArray<Node>(100));
+  to->CopyFrom(*from, 0, 0, 100);
+  ASSERT_TRUE(IsYoung(Ref<RefArray<Node>>(to)));
+  Verify();
+  heap_->core()->remembered()->ForEach([](uintptr_t edge) { ADD_FAILURE() << edge; });
+  CollectMinor();
+  EXPECT_EQ((*to)[99], (*from)[99]);
+}
+
 TEST_F(GenerationsTest, LargeAndPinnedObjectsAreOld) {
   Local<Node> young(mutator_, NewNode(7));
   Local<Big> big(mutator_, mutator_.New<Big>(young));

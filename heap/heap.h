@@ -47,12 +47,10 @@ struct HeapStats {
                                 // those that it had to retain
   int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
                                 // it is full, at the next cycle, or when the mutator detaches
-  // The same of what cycles have freed, as of the last one. When a cycle ends, allocated_bytes is
-  // live_bytes and freed_bytes, but for what is allocated beside it; each cycle checks that of the
-  // one before. How often the bytes that are astray have changed: not at all, but for a bug of
-  // Ebb's, which is logged.
-  int64_t freed_bytes = 0;
-  int64_t counter_faults = 0;
+  int64_t freed_bytes = 0;      // likewise, by cycles so far. At a cycle's end allocated_bytes is
+                                // live_bytes and freed_bytes, but for what is allocated beside it
+  int64_t counter_faults = 0;  // cycles that have found that sum to be wrong, or wrong by another
+                               // amount than before: a bug of Ebb's, which is logged
   int64_t large_bytes = 0;      // of large objects now
   int64_t pinned_bytes = 0;     // of pinned objects now
   int64_t nursery_allowance = 0;  // what may be allocated between two minor cycles, as of the last
@@ -147,9 +145,9 @@ class Heap {
   // memory limit; max_bytes does not count it (docs/design/sizing.md#memory-outside-the-heap). So
   // report what objects own, not what they share with the rest of the program.
   //
-  // Any thread, attached or not, in any scope; no safepoint. O(1), and mostly a few atomic
-  // instructions. InvalidArgument, and nothing has changed, if that would make the sum negative (it
-  // was reported, or freed, twice) or more than an int64_t can hold.
+  // Any thread, attached or not, in any scope; no safepoint. Mostly a few atomic instructions;
+  // O(1), or O(mutators) where a cycle is due. InvalidArgument, and nothing has changed, if that
+  // would make the sum negative (something was given back twice) or more than an int64_t can hold.
   absl::Status ReportExternal(int64_t bytes);
 
   // Stops all mutators and walks everything reachable, asking every layer about every object and

@@ -3,12 +3,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
+#include "copyspace/field_log.h"
 #include "heap/align.h"
 #include "heap/fork_registry.h"
 #include "heap/heap.h"
@@ -64,6 +66,29 @@ class ThreadBarriers final : public LoadBarrier {
     }
   }
 
+  // A word of bits, and so up to 64 edges, at a time. What LogEdge says of each edge holds here.
+  static void LogRange(uintptr_t begin, size_t count) {
+    for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+      Spaces& spaces = m->heap_->spaces();
+      if (!m->runs() || !spaces.Contains(begin)) continue;
+      if (!spaces.has_generations() || spaces.InNursery(begin)) return;
+      const uintptr_t end = begin + count * sizeof(uintptr_t);
+      for (uintptr_t edge = begin; edge < end;) {
+        const uintptr_t group = edge & ~(copyspace::kLogGroup - 1);
+        uint64_t young = 0;
+        for (; edge < std::min(group + copyspace::kLogGroup, end); edge += sizeof(uintptr_t)) {
+          // Relaxed: only where it leads is looked at.
+          const uintptr_t value = Slot(edge).load(std::memory_order_relaxed);
+          if (spaces.InNursery(value)) young |= copyspace::LogBit(edge);
+        }
+        if (young == 0) continue;
+        copyspace::ForEachEdge(group, spaces.RememberEach(group, young),
+                               [m](uintptr_t logged) { m->edges_.Add(logged); });
+      }
+      return;
+    }
+  }
+
   // What is to pass of the calling thread's stores.
   static StoreFilter FilterForStores() {
     StoreFilter filter = kAllStoresPass;
@@ -71,8 +96,8 @@ class ThreadBarriers final : public LoadBarrier {
     for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
       if (!m->runs() || !m->heap_->spaces().has_generations()) continue;
       // Two nurseries are in different places.
-      if (std::exchange(any, true)) return NoStorePasses(&LogEdge);
-      filter = m->heap_->spaces().FilterForStores(&LogEdge);
+      if (std::exchange(any, true)) return NoStorePasses(&LogEdge, &LogRange);
+      filter = m->heap_->spaces().FilterForStores(&LogEdge, &LogRange);
     }
     return filter;
   }

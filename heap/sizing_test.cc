@@ -165,8 +165,8 @@ TEST_F(SizingTest, WhatObjectsHoldOutsideIsBoundedIfItIsReported) {
     OwnersOfBuffers owners(*heap, /*reports=*/true);
     owners.Run(kOwners);
     EXPECT_EQ(heap->stats().external_bytes, owners.Held());
-    // A portion is at most half of the heap, and two are reported in each of three cycles: what the
-    // second one that is waited for overlaps with. What is held counts for a quarter more.
+    // A portion is at most half of the heap, two are reported from one cycle's begin to the next,
+    // and a buffer is held for less than three of these. (An eighth of that is no larger portion.)
     EXPECT_LE(owners.most_held(), 3 * 16 * kMiB * 5 / 4);
     EXPECT_GE(heap->stats().collections, kOwners * owners.kBufferBytes / (3 * 16 * kMiB));
     EXPECT_EQ(heap->stats().exhaustions, 0);

@@ -65,9 +65,10 @@ class Spaces {
   }
   bool InNursery(uintptr_t address) const { return nursery_range_.Contains(address); }
   // For a thread that is attached to this heap, and to no other that has generations.
-  StoreFilter FilterForStores(void (*log)(uintptr_t edge)) const {
+  StoreFilter FilterForStores(void (*log)(uintptr_t edge),
+                              void (*log_range)(uintptr_t begin, size_t count)) const {
     const uintptr_t begin = nursery_range_.begin;
-    return {~(nursery_range_.size.size() - 1), begin, begin, log};
+    return {~(nursery_range_.size.size() - 1), begin, begin, log, log_range};
   }
   // As of copyspace/field_log.h, for an edge in any object that is not young.
   bool IsRemembered(uintptr_t edge) const {
@@ -76,6 +77,10 @@ class Spaces {
   }
   bool Remember(uintptr_t edge) {
     return copy_->Contains(edge) ? copyspace::Remember(edge) : in_place_bits_.Remember(edge);
+  }
+  uint64_t RememberEach(uintptr_t group, uint64_t bits) {
+    return copy_->Contains(group) ? copyspace::RememberEach(group, bits)
+                                  : in_place_bits_.RememberEach(group, bits);
   }
   void Forget(uintptr_t edge) {
     return copy_->Contains(edge) ? copyspace::Forget(edge) : in_place_bits_.Forget(edge);
