@@ -52,6 +52,13 @@ grep -q '"threads":2' main.json || fail "main job: not two mutators: $(cat main.
 grep -q '"subject":"ebb/concurrent/adaptive:0.5".*"peer":"ebb/concurrent/growable"' sizing.json ||
   fail "sizings are not compared: $(cat sizing.json)"
 
+# Ways to give pages back.
+"$bench" W10 --smoke --peers none --collector concurrent --backend madvise,process_madvise \
+  --json backends.json >backends.txt 2>&1 || fail "backends: exit $?"
+/usr/bin/python3 "$check" backends.json W10 || fail "backends.json"
+grep -q '"of":"fault_ns.max".*"subject":"ebb/concurrent/adaptive/process_madvise"' backends.json ||
+  fail "backends are not compared: $(cat backends.json)"
+
 # Where growable takes 4 s in 100 MiB and 1 s in 400 MiB, it takes 2 s in 200 MiB.
 sized() {
   printf '{"kind":"result","workload":"W1","collector":"concurrent","threads":1,"seed":1,'

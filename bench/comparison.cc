@@ -10,8 +10,9 @@ namespace {
 const RunSpec* FindInPlan(absl::Span<const RunSpec> plan, const Bar& bar) {
   for (const RunSpec& spec : plan) {
     if (spec.is_ebb() && spec.collector == bar.collector && spec.sizing == bar.sizing &&
-        spec.threads == bar.threads && spec.heap_multiple == bar.heap_multiple &&
-        spec.live_bytes == bar.live_bytes && spec.workers == bar.workers) {
+        spec.backend.empty() && spec.threads == bar.threads &&
+        spec.heap_multiple == bar.heap_multiple && spec.live_bytes == bar.live_bytes &&
+        spec.workers == bar.workers) {
       return &spec;
     }
   }
@@ -55,6 +56,7 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
     wanted.subject = bar.peer;
     wanted.collector.clear();
     wanted.sizing.clear();
+    wanted.backend.clear();
     comparison.peer = peer == nullptr ? wanted : *peer;
     return comparison;
   }
@@ -63,11 +65,24 @@ std::optional<Comparison> FromBar(const Bar& bar, absl::Span<const RunSpec> plan
   return comparison;
 }
 
-// Ebb's run at the same settings with the sizing that was named first, unless that is `subject`.
-const RunSpec* FindFirstSizing(absl::Span<const RunSpec> plan, const RunSpec& subject) {
+// Options by which ebb's runs are compared with each other, and what each trades.
+struct Variation {
+  std::string RunSpec::* option;
+  std::vector<std::string> of;
+};
+const std::vector<Variation>& Variations() {
+  static const auto* const variations = new std::vector<Variation>{
+      {&RunSpec::sizing, {"wall_s", "cpu_s", "collection_cpu_s", "average_heap_bytes"}},
+      {&RunSpec::backend, {"cpu_s", "settle_s", "fault_ns.p999", "fault_ns.max"}}};
+  return *variations;
+}
+
+// Ebb's run at the same settings with the option that was named first, unless that is `subject`.
+const RunSpec* FindFirst(absl::Span<const RunSpec> plan, const RunSpec& subject,
+                         std::string RunSpec::* option) {
   for (const RunSpec& spec : plan) {
     RunSpec same = spec;
-    same.sizing = subject.sizing;
+    same.*option = subject.*option;
     if (same == subject) return spec == subject ? nullptr : &spec;
   }
   return nullptr;
@@ -125,8 +140,10 @@ std::vector<Comparison> Comparisons(const Workload& workload, absl::Span<const R
   }
   for (const RunSpec& subject : plan) {
     if (!subject.is_ebb()) continue;
-    if (const RunSpec* first = FindFirstSizing(plan, subject)) {
-      for (const char* of : {"wall_s", "cpu_s", "collection_cpu_s", "average_heap_bytes"}) {
+    for (const Variation& variation : Variations()) {
+      const RunSpec* first = FindFirst(plan, subject, variation.option);
+      if (first == nullptr) continue;
+      for (const std::string& of : variation.of) {
         comparisons.push_back(
             {.of = of, .subject = subject, .peer = *first, .reference = "", .bar = std::nullopt});
       }

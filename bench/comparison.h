@@ -51,8 +51,8 @@ struct Comparison {
 
 // What is to be compared in a plan: the bars whose settings the plan contains (a bar whose peer
 // `skipped` names is among them and will have no values), then wall time, CPU time and peak memory
-// of ebb against each peer at the same settings, and what sizings trade for each other, against the
-// first of them. Without bars in smoke runs.
+// of ebb against each peer at the same settings, and what sizings and backends trade, each against
+// the first that the plan names. Without bars in smoke runs.
 std::vector<Comparison> Comparisons(const Workload& workload, absl::Span<const RunSpec> plan,
                                     absl::Span<const std::string> skipped);
 

@@ -174,6 +174,21 @@ TEST_F(ComparisonTest, SizingsAreComparedWithTheFirstOfThem) {
                         {"wall_s", "cpu_s", "collection_cpu_s", "average_heap_bytes"}));
 }
 
+TEST_F(ComparisonTest, BackendsAreComparedWithTheFirstOfThemAndHaveNoBars) {
+  RunSpec first = ebb_;
+  first.backend = "madvise";
+  RunSpec second = ebb_;
+  second.backend = "io_uring";
+  const std::vector<Comparison> comparisons =
+      Comparisons(workload_, {{first, second}}, {{"boehm"}});
+  ASSERT_EQ(comparisons.size(), 4u);
+  for (const Comparison& comparison : comparisons) {
+    EXPECT_FALSE(comparison.bar.has_value());
+    EXPECT_EQ(comparison.subject, second);
+    EXPECT_EQ(comparison.peer, first);
+  }
+}
+
 TEST_F(ComparisonTest, ABarCanBeAboutALargerHeap) {
   workload_.bars = {
       {.of = "wall_s", .at_most = 2, .heap_multiple = 3, .peer_heap_multiple = 16}};

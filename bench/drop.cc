@@ -55,6 +55,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
                                   .sizing = spec.sizing,
+                                  .backend = spec.backend,
                                   .heap_bytes = sizes.HeapBytes(),
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

@@ -55,6 +55,10 @@ absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base)
   return Options::Parse(text, base);
 }
 
+absl::StatusOr<Options> WithBackend(std::string_view backend, const Options& base) {
+  return Options::Parse(absl::StrCat("release_backend=", backend), base);
+}
+
 absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOptions& options) {
   const std::string_view wanted =
       options.name == kNoBarrier ? std::string_view("parallel") : options.collector;
@@ -76,6 +80,11 @@ absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOpti
     absl::StatusOr<Options> sized = WithSizing(options.sizing, heap_options);
     if (!sized.ok()) return sized.status();
     heap_options = *sized;
+  }
+  if (!options.backend.empty()) {
+    absl::StatusOr<Options> with_backend = WithBackend(options.backend, heap_options);
+    if (!with_backend.ok()) return with_backend.status();
+    heap_options = *with_backend;
   }
   absl::StatusOr<std::unique_ptr<Heap>> heap = Heap::Create(heap_options);
   if (!heap.ok()) return heap.status();

@@ -35,6 +35,8 @@ const std::vector<std::string>& Collectors();
 // after it set what trades memory for time: Options::growth, or Options::processors_per_gib.
 // InvalidArgument, naming what is accepted, for anything else.
 absl::StatusOr<Options> WithSizing(std::string_view sizing, const Options& base);
+// `base` with Options::release_backend by its name there.
+absl::StatusOr<Options> WithBackend(std::string_view backend, const Options& base);
 
 // Sets name.count, .p50, .p99, .p999, .max; nothing if nothing was recorded.
 void WriteHistogram(const Histogram& histogram, std::string_view name, Record& record);

@@ -42,6 +42,7 @@ absl::Status OnFreshHeap(const RunSpec& spec, bool page_out, Record& record, con
       EbbSubject::Create({.name = spec.subject,
                           .collector = spec.collector,
                           .sizing = spec.sizing,
+                          .backend = spec.backend,
                           .heap_bytes = kHeapBytes,
                           .workers = spec.workers,
                           .page_out = page_out});

@@ -2,16 +2,18 @@
 """The least heap in which a workload still completes, as a multiple of its largest live size.
 
     bench/run --least-heap [--workload W1] [--threads 1] [--smoke] [--from 1] [--to 8]
-        [--within 0.05] [--seconds 600] [--subjects parallel,concurrent,generational,boehm]
+        [--within 0.05] [--cpu-seconds 300] [--subjects parallel,concurrent,generational,boehm]
 
 For each subject (a collector of ours, or a peer whose heap has a size, which is then capped) the
 interval between a multiple that is too small and one that is not is halved until it is `within`.
-What does not complete: out of memory, or not done after so many seconds. How long the run in the
-least heap took stands beside it, since time can be had for memory. Exit status 1 if a run ends in
-any other way, or if a subject does not complete in the largest heap.
+What does not complete: out of memory, or not done after so many seconds of processor time, of all
+threads. How long the run in the least heap took stands beside it, since time can be had for memory.
+Exit status 1 if a run ends in any other way, or if a subject does not complete in the largest heap.
 """
 import argparse
 import json
+import resource
+import signal
 import subprocess
 import sys
 
@@ -32,12 +34,11 @@ def run(program, options, subject, multiple):
     else:
         spec |= {"subject": subject, "capped": 1}
     text = ",".join(f"{name}={value}" for name, value in spec.items())
-    try:
-        done = subprocess.run([program, "--one", text], timeout=options.seconds,
-                              capture_output=True, text=True, check=False)
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode == OUT_OF_MEMORY:
+    limit = options.cpu_seconds
+    done = subprocess.run(
+        [program, "--one", text], capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1)))
+    if done.returncode in (OUT_OF_MEMORY, -signal.SIGXCPU):
         return None
     if done.returncode != 0:
         raise Failed(f"{text}: exit status {done.returncode}: {done.stderr.strip()}")
@@ -74,7 +75,7 @@ def main(arguments):
     parser.add_argument("--from", dest="too_little", type=float, default=1)
     parser.add_argument("--to", dest="enough", type=float, default=8)
     parser.add_argument("--within", type=float, default=0.05)
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--cpu-seconds", type=int, default=300)
     parser.add_argument("--subjects", default=",".join(COLLECTORS + ("boehm",)))
     options = parser.parse_args(arguments)
     if not (1 <= options.too_little < options.enough and options.within > 0):
@@ -93,7 +94,8 @@ def main(arguments):
             failed = True
             continue
         if multiple is None:
-            print(f"{subject:<14}does not complete in {options.enough:g}x; raise --to or --seconds")
+            print(f"{subject:<14}does not complete in {options.enough:g}x; raise --to or "
+                  "--cpu-seconds")
             failed = True
             continue
         print(f"{subject:<14}{multiple:>9.2f}"

@@ -103,6 +103,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
       EbbSubject::Create({.name = spec.subject,
                           .collector = spec.collector,
                           .sizing = spec.sizing,
+                          .backend = spec.backend,
                           .heap_bytes = 3 * sizes.graph_bytes,
                           .workers = spec.workers});
   if (!subject.ok()) return subject.status();

@@ -72,10 +72,12 @@ absl::Status ReadNames(std::string_view what, std::string_view text,
   return absl::OkStatus();
 }
 
-absl::Status ReadSizings(std::string_view text, std::vector<std::string>& out) {
+// What `with` makes Options of.
+absl::Status ReadOptions(absl::StatusOr<Options> (*with)(std::string_view, const Options&),
+                         std::string_view text, std::vector<std::string>& out) {
   out.clear();
   for (std::string_view part : absl::StrSplit(text, ',')) {
-    absl::Status status = WithSizing(part, Options()).status();
+    absl::Status status = with(part, Options()).status();
     if (!status.ok()) return status;
     out.emplace_back(part);
   }
@@ -84,7 +86,8 @@ absl::Status ReadSizings(std::string_view text, std::vector<std::string>& out) {
 
 constexpr std::string_view kFlags =
     "--all, --smoke, --check, --list, --help, --rounds N, --peers [LIST], --heap LIST, "
-    "--live LIST, --threads LIST, --collector LIST, --sizing LIST, --seed N, --json FILE";
+    "--live LIST, --threads LIST, --collector LIST, --sizing LIST, --backend LIST, --seed N, "
+    "--json FILE";
 
 class Parser {
  public:
@@ -150,8 +153,14 @@ class Parser {
       });
     }
     if (name == "--sizing") {
-      return WithValue(
-          name, [&](std::string_view value) { return ReadSizings(value, request_.sizings); });
+      return WithValue(name, [&](std::string_view value) {
+        return ReadOptions(&WithSizing, value, request_.sizings);
+      });
+    }
+    if (name == "--backend") {
+      return WithValue(name, [&](std::string_view value) {
+        return ReadOptions(&WithBackend, value, request_.backends);
+      });
     }
     if (name == "--seed") {
       int seed = 0;
@@ -286,16 +295,22 @@ std::vector<RunSpec> Request::Plan(const Workload& workload) const {
   spec.workload = workload.name;
   spec.seed = seed;
   spec.smoke = smoke;
+  auto add_ebb = [&](RunSpec own) {
+    for (const std::string& sizing : Settings(sizings, workload.sizings, {})) {
+      own.sizing = sizing;
+      for (const std::string& backend : Settings(backends, workload.backends, {})) {
+        own.backend = backend;
+        add(own);
+      }
+    }
+  };
   auto add_subjects = [&] {
     for (int worker_count : Settings<int>({}, workload.workers, 0)) {
       for (const std::string& collector : Settings(collectors, workload.collectors, {})) {
-        for (const std::string& sizing : Settings(sizings, workload.sizings, {})) {
-          RunSpec own = spec;
-          own.collector = collector;
-          own.sizing = sizing;
-          own.workers = worker_count;
-          add(own);
-        }
+        RunSpec own = spec;
+        own.collector = collector;
+        own.workers = worker_count;
+        add_ebb(own);
       }
     }
     for (const std::string& peer : peers.value_or(workload.default_peers)) {
@@ -336,6 +351,7 @@ std::string Usage() {
       "  --threads LIST   mutator threads, e.g. 1,2\n"
       "  --collector LIST ", absl::StrJoin(Collectors(), ", "), "\n"
       "  --sizing LIST    fixed, growable, growable:GROWTH, adaptive, adaptive:PROCESSORS_PER_GIB\n"
+      "  --backend LIST   how pages are given back: auto, process_madvise, io_uring, madvise\n"
       "  --seed N         of the random sequences; default 1\n"
       "  --json FILE      one JSON object a line, beside the table\n"
       "  --check          exit 1 if a bar does not hold or could not be measured\n"

@@ -26,6 +26,7 @@ struct Request {
   std::vector<int> threads;                       // empty: each workload's own
   std::vector<std::string> collectors;            // empty: each workload's own
   std::vector<std::string> sizings;               // empty: each workload's own
+  std::vector<std::string> backends;              // empty: each workload's own
   uint64_t seed = 1;
   std::string json_file;
   bool smoke = false;

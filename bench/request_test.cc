@@ -102,6 +102,13 @@ TEST(RequestTest, SizingsAreOfEbbAlone) {
   EXPECT_EQ(Parse("W1 --sizing fixed")->Plan(*FindWorkload("W1"))[0].sizing, "fixed");
 }
 
+TEST(RequestTest, BackendsAreOfEbbAlone) {
+  EXPECT_THAT(PlanOf("W10 --collector concurrent --backend madvise,io_uring"),
+              ElementsAre("W10 ebb/concurrent/adaptive/madvise threads=1 heap=3x",
+                          "W10 ebb/concurrent/adaptive/io_uring threads=1 heap=3x",
+                          "W10 mimalloc threads=1"));
+}
+
 TEST(RequestTest, AWorkloadWithALiveSizeOfItsOwnMayTakeOthers) {
   EXPECT_THAT(PlanOf("W3 --peers none --heap 3 --collector parallel"),
               ElementsAre("W3 ebb/parallel threads=1 heap=3x"));
@@ -154,6 +161,7 @@ TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
   EXPECT_THAT(Parse("W1 --sizing fixed:2").status().message(), HasSubstr("growable:GROWTH"));
   EXPECT_THAT(Parse("W1 --sizing growable:1").status().message(), HasSubstr("growth: '1'"));
   EXPECT_THAT(Parse("W1 --sizing adaptive:").status().message(), HasSubstr("processors_per_gib"));
+  EXPECT_THAT(Parse("W10 --backend free").status().message(), HasSubstr("process_madvise"));
   EXPECT_THAT(Parse("W1 --heap").status().message(), HasSubstr("needs a value"));
   EXPECT_THAT(Parse("W1 --heap 3,nan").status().message(), HasSubstr("bad value 'nan'"));
   EXPECT_THAT(Parse("W1 --smoke=yes").status().message(), HasSubstr("takes no value"));
@@ -162,7 +170,8 @@ TEST(RequestTest, WhatItDoesNotKnowIsAnErrorThatNamesWhatItDoes) {
 TEST(RequestTest, ASpecSurvivesTheWayToItsProcess) {
   for (const Workload& workload : AllWorkloads()) {
     for (const RunSpec& spec :
-         Parse("--all --heap 2.7 --peers --seed 3 --sizing adaptive:0.5")->Plan(workload)) {
+         Parse("--all --heap 2.7 --peers --seed 3 --sizing adaptive:0.5 --backend io_uring")
+             ->Plan(workload)) {
       absl::StatusOr<RunSpec> read = RunSpec::Parse(spec.ToString());
       ASSERT_TRUE(read.ok()) << read.status();
       EXPECT_EQ(*read, spec) << spec.ToString();

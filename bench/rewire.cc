@@ -208,6 +208,7 @@ absl::StatusOr<Record> RunHere(const RunSpec& spec, const RewireJob& job, int64_
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
                                   .sizing = spec.sizing,
+                                  .backend = spec.backend,
                                   .heap_bytes = heap_bytes,
                                   .capped = spec.capped,
                                   .workers = spec.workers};

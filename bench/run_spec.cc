@@ -39,6 +39,7 @@ std::string RunSpec::Label() const {
   std::string label = subject;
   if (!collector.empty()) absl::StrAppend(&label, "/", collector);
   if (!sizing.empty()) absl::StrAppend(&label, "/", sizing);
+  if (!backend.empty()) absl::StrAppend(&label, "/", backend);
   return label;
 }
 
@@ -55,6 +56,7 @@ void RunSpec::Write(Record& record) const {
   record.Set("subject", subject);
   if (!collector.empty()) record.Set("collector", collector);
   if (!sizing.empty()) record.Set("sizing", sizing);
+  if (!backend.empty()) record.Set("backend", backend);
   record.Set("threads", threads);
   if (heap_multiple > 0) record.Set("heap_multiple", heap_multiple);
   if (live_bytes > 0) record.Set("live_size_bytes", live_bytes);
@@ -65,10 +67,10 @@ void RunSpec::Write(Record& record) const {
 
 std::string RunSpec::ToString() const {
   return absl::StrFormat(
-      "workload=%s,subject=%s,collector=%s,sizing=%s,threads=%d,heap=%.17g,capped=%d,live=%d,"
-      "workers=%d,seed=%u,smoke=%d",
-      workload, subject, collector, sizing, threads, heap_multiple, capped, live_bytes, workers,
-      seed, smoke);
+      "workload=%s,subject=%s,collector=%s,sizing=%s,backend=%s,threads=%d,heap=%.17g,capped=%d,"
+      "live=%d,workers=%d,seed=%u,smoke=%d",
+      workload, subject, collector, sizing, backend, threads, heap_multiple, capped, live_bytes,
+      workers, seed, smoke);
 }
 
 absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
@@ -86,6 +88,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
       spec.collector = value;
     } else if (name == "sizing") {
       spec.sizing = value;
+    } else if (name == "backend") {
+      spec.backend = value;
     } else if (name == "threads") {
       ok = absl::SimpleAtoi(value, &spec.threads);
     } else if (name == "heap") {
@@ -103,8 +107,8 @@ absl::StatusOr<RunSpec> RunSpec::Parse(std::string_view text) {
     } else {
       return absl::InvalidArgumentError(absl::StrCat(
           "run spec: unknown field '", name,
-          "' (accepted: workload, subject, collector, sizing, threads, heap, capped, live, "
-          "workers, seed, smoke)"));
+          "' (accepted: workload, subject, collector, sizing, backend, threads, heap, capped, "
+          "live, workers, seed, smoke)"));
     }
     if (!ok) return absl::InvalidArgumentError(absl::StrCat("run spec: bad value in '", part, "'"));
   }

@@ -22,6 +22,7 @@ struct RunSpec {
   std::string subject = "ebb";
   std::string collector;     // of ebb; empty for peers
   std::string sizing;        // of ebb, as WithSizing reads it; empty: the heap's default
+  std::string backend;       // of ebb, as WithBackend reads it; empty: the heap's default
   int threads = 1;           // mutators
   double heap_multiple = 0;  // heap size over largest live size; 0 where it does not apply
   bool capped = false;       // a heap of a peer's may not outgrow its size either
@@ -31,7 +32,8 @@ struct RunSpec {
   bool smoke = false;
 
   bool is_ebb() const { return subject == "ebb"; }
-  // "ebb/parallel", "ebb/parallel/adaptive" where a sizing is named, or the peer's name.
+  // "ebb/parallel", "ebb/parallel/adaptive/madvise" where a sizing and a backend are named, or the
+  // peer's name.
   std::string Label() const;
   // "W7 ebb/parallel threads=1 heap=3x live=64m", for people.
   std::string Title() const;

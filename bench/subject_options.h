@@ -12,6 +12,7 @@ struct SubjectOptions {
   std::string name = "";       // of the subject, as on the command line
   std::string collector = "";  // of ebb
   std::string sizing = "";     // of ebb, as in a RunSpec
+  std::string backend = "";    // the same
   int64_t heap_bytes = 0;      // everything counted: both halves of a copy space
   bool capped = false;         // of boehm: not a byte more than heap_bytes; of ebb always so
   int workers = 0;             // collector threads; 0: the subject's default

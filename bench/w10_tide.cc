@@ -184,6 +184,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
       .name = spec.subject,
       .collector = spec.collector,
       .sizing = spec.sizing,
+      .backend = spec.backend,
       .heap_bytes =
           static_cast<int64_t>(spec.heap_multiple * static_cast<double>(sizes.high_bytes)),
       .capped = spec.capped,

@@ -341,6 +341,7 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
       .name = spec.subject,
       .collector = spec.collector,
       .sizing = spec.sizing,
+      .backend = spec.backend,
       .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(LiveBytes(job))),
       .capped = spec.capped,
       .workers = spec.workers};

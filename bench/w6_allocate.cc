@@ -46,6 +46,7 @@ absl::StatusOr<Record> RunW6a(const RunSpec& spec) {
   const SubjectOptions options = {.name = spec.subject,
                                   .collector = spec.collector,
                                   .sizing = spec.sizing,
+                                  .backend = spec.backend,
                                   .heap_bytes = kSmallHeapBytes,
                                   .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
@@ -124,6 +125,7 @@ absl::StatusOr<Record> RunW6b(const RunSpec& spec) {
       .name = spec.subject,
       .collector = spec.collector,
       .sizing = spec.sizing,
+      .backend = spec.backend,
       .heap_bytes =
           static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes())),
       .capped = spec.capped,

@@ -246,6 +246,7 @@ absl::StatusOr<Record> Run(const RunSpec& asked) {
       .name = spec.subject,
       .collector = spec.collector,
       .sizing = spec.sizing,
+      .backend = spec.backend,
       .heap_bytes = std::max(kHeapMultiple * spec.live_bytes, kLeastHeap),
       .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {

@@ -62,9 +62,10 @@ struct Workload {
   std::vector<std::string> default_peers;
   // Settings unless told otherwise. No heap multiples: it has a heap size of its own. No live
   // sizes: it has one of its own. No thread counts: it has one thread. No worker counts: the
-  // default of the heap. A sizing that is empty: the default of the heap.
+  // default of the heap. A sizing or backend that is empty: the default of the heap.
   std::vector<std::string> collectors = {"parallel"};
   std::vector<std::string> sizings = {""};
+  std::vector<std::string> backends = {""};
   std::vector<double> heap_multiples;
   std::vector<int64_t> live_sizes;
   std::vector<int> threads;
