@@ -26,11 +26,10 @@ class WorkerPools {
   WorkerPools& operator=(const WorkerPools&) = delete;
 
   // The pool of all who name this `system` and this `niceness`, with at least `helpers` helpers.
-  // The pool sets no niceness: a helper inherits, for good, that of the thread that started it, which
-  // is mostly a collector thread; hence a pool for each. One that a nicer thread, or a pause of the
-  // last resort, has started is as nice as that. The last owner's thread joins
-  // the helpers: it is none of them, since a helper owns nothing. `thread_name` as of WorkerPool,
-  // of the first.
+  // The pool sets no niceness: a helper inherits, for good, that of the thread that started it,
+  // which is mostly a collector thread; hence a pool for each. One that a nicer thread, or a pause
+  // of the last resort, has started is as nice as that. The last owner's thread joins the helpers:
+  // it is none of them, since a helper owns nothing. `thread_name` as of WorkerPool, of the first.
   std::shared_ptr<WorkerPool> Share(platform::System& system, int niceness, int helpers,
                                     absl::string_view thread_name) ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -111,7 +111,9 @@ TEST(CleanupInBackgroundTest, CalledWithinATick) {
   }
   for (std::thread& thread : threads) thread.join();
   ASSERT_TRUE(heap->Collect().ok());
-  for (int i = 0; i < 1'000 && called < kThreads * kEach; ++i) absl::SleepFor(absl::Milliseconds(5));
+  for (int i = 0; i < 1'000 && called < kThreads * kEach; ++i) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
   EXPECT_EQ(called, kThreads * kEach);
 }
 

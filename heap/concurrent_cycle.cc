@@ -83,8 +83,8 @@ void ConcurrentCycle::ForwardRoots() {
 }
 
 // inv.trace-ends: when a handshake finds that no mutator has found anything grey since the one
-// before, and nothing was grey anywhere else when it began, nothing will ever be grey again; but for
-// what weak references name, which is not saved any more when their reads have ended too.
+// before, and nothing was grey anywhere else when it began, nothing will ever be grey again; but
+// for what weak references name, which is not saved any more when their reads have ended too.
 void ConcurrentCycle::TraceToTheEnd() {
   do {
     trace_.Drain();

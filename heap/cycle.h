@@ -45,7 +45,8 @@ class Cycle {
     return RunOne(pause, /*in_part=*/false);
   }
   // Where evacuations have failed: cycles that evacuate in part, until nothing is retained or two
-  // have found no garbage; sixteen at most. What lives can then be moved as a whole again, however it was scattered.
+  // have found no garbage; sixteen at most. What lives can then be moved as a whole again, however
+  // it was scattered.
   absl::StatusOr<CycleResult> Compact(const Safepoints::Pause& pause);
   // A minor cycle, for a heap that has generations. `beside_cycle`: as of Generations::Collect.
   MinorCounts RunMinor(const Safepoints::Pause& pause, bool beside_cycle);

@@ -88,7 +88,8 @@ class Heap {
   // memory for it cannot be had. EBB_OPTIONS in the environment overrides `options`, unless
   // Options::read_environment is off.
   static absl::StatusOr<std::unique_ptr<Heap>> Create(const Options& options = Options());
-  // Persistents and Weaks that are left read as null from here on; objects go when the last Mutator detaches.
+  // Persistents and Weaks that are left read as null from here on; objects go when the last Mutator
+  // detaches.
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -108,12 +109,12 @@ class Heap {
   absl::Status Trim();
 
   // `cleanup` is called once, when a cycle has found `object` unreachable; of objects that are left
-  // when the heap ends, then. It closes what the object owned outside of the heap, and must not hold
-  // a Persistent that leads to the object. It is called without a lock: by the background thread,
-  // within a tick (Options::page_out_tick) of the cycle's end; by RunCleanups; or by the thread that
-  // ends the heap. It may do what it likes with the heap; an exception of it is logged. Any number
-  // for an object, in no order. By an attached thread; O(1), under a short lock. InvalidArgument if
-  // the object is null, or the function empty.
+  // when the heap ends, then. It closes what the object owned outside of the heap, and must not
+  // hold a Persistent that leads to the object. It is called without a lock: by the background
+  // thread, within a tick (Options::page_out_tick) of the cycle's end; by RunCleanups; or by the
+  // thread that ends the heap. It may do what it likes with the heap; an exception of it is logged.
+  // Any number for an object, in no order. By an attached thread; O(1), under a short lock.
+  // InvalidArgument if the object is null, or the function empty.
   template <typename T>
   absl::Status AddCleanup(Ref<T> object, absl::AnyInvocable<void() &&> cleanup) {
     return AddCleanupFor(object.bits(), std::move(cleanup));

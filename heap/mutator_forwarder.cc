@@ -29,8 +29,8 @@ uintptr_t MutatorForwarder::ForwardLoaded(std::atomic<uintptr_t>& slot, uintptr_
   return to;
 }
 
-// Release: publishes the copy to who loads it from the slot. A failure means that another thread has
-// healed it, or stored something newer: this load then came before that store.
+// Release: publishes the copy to who loads it from the slot. A failure means that another thread
+// has healed it, or stored something newer: this load then came before that store.
 void MutatorForwarder::Heal(std::atomic<uintptr_t>& slot, uintptr_t bits, Reference to) {
   if (to == bits) return;
   slot.compare_exchange_strong(bits, to, std::memory_order_release, std::memory_order_relaxed);

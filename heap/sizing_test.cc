@@ -328,8 +328,9 @@ TEST_F(SizingTest, AProgramThatOnlyCollectsIsToldSo) {
       EXPECT_TRUE(heap->Verify().ok());
     }
   }
-  // Beside a concurrent cycle a program may get some room, or none, but never as little as that eight
-  // times in a row; and minor cycles find some at little cost. What all must do is to come to an end.
+  // Beside a concurrent cycle a program may get some room, or none, but never as little as that
+  // eight times in a row; and minor cycles find some at little cost. What all must do is to come to
+  // an end.
   EXPECT_TRUE(told || CollectorUnderTest() != Collector::kParallel);
   EXPECT_TRUE(heap->Verify().ok());
 }

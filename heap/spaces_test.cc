@@ -26,6 +26,7 @@ using platform::Bytes;
 class NoBarrier final : public LoadBarrier {
  public:
   uintptr_t Forward(std::atomic<uintptr_t>&, uintptr_t bits) override { return bits; }
+  uintptr_t ForwardWeak(std::atomic<uintptr_t>&, uintptr_t bits) override { return bits; }
 };
 
 class SpacesTest : public testing::TestWithParam<int64_t> {

@@ -39,7 +39,8 @@ struct TraceCounts {
 };
 
 // Kept from cycle to cycle. Run is for a pause; what a concurrent cycle uses says so. For the
-// thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys, weak_reads, failures.
+// thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys,
+// weak_reads, failures.
 class Trace {
  public:
   struct Options {

@@ -1,5 +1,5 @@
-// WeakReads: until when reading a weak reference saves what it names from a concurrent cycle. Design:
-// docs/design/weak.md
+// WeakReads: until when reading a weak reference saves what it names from a concurrent cycle.
+// Design: docs/design/weak.md
 
 #ifndef EBB_HEAP_WEAK_READS_H_
 #define EBB_HEAP_WEAK_READS_H_
@@ -13,9 +13,9 @@
 
 namespace ebb::internal {
 
-// inv.weak-read. A read that finds an object white greys it, and so may begin a trace again that has
-// all but ended: the end of a trace and such reads exclude each other. Thread-safe, O(1); reads share
-// the lock.
+// inv.weak-read. A read that finds an object white greys it, and so may begin a trace again that
+// has all but ended: the end of a trace and such reads exclude each other. Thread-safe, O(1); reads
+// share the lock.
 class WeakReads {
  public:
   WeakReads() = default;

@@ -16,8 +16,8 @@ namespace {
 
 class WeakTest : public testing::Test {
  protected:
-  // What a Local or a field does not hold goes. Where an evacuation fails on purpose, too: an object
-  // is retained because it was reached.
+  // What a Local or a field does not hold goes. Where an evacuation fails on purpose, too: an
+  // object is retained because it was reached.
   void Collect() { ASSERT_TRUE(heap_->Collect().ok()); }
   void Verify() {
     const absl::Status status = heap_->Verify();
@@ -113,19 +113,21 @@ TEST_F(WeakTest, ReadAgainAndAgainBesideCycles) {
   const Weak<Node> to_moves(*heap_, moves);
   const Weak<Node> to_pinned(*heap_, pinned);
   std::atomic<bool> done = false;
+  std::atomic<int64_t> rounds = 0;
   std::vector<std::thread> readers;
   for (int i = 0; i < 2; ++i) {
     readers.emplace_back([&] {
       Mutator mutator(*heap_);
       Mutator in_other(*other_heap);
-      while (!done) {
+      for (; !done; ++rounds) {
         EXPECT_EQ(to_moves.load()->value, 0);
         EXPECT_NE(to_pinned.load(), nullptr);
         mutator.Safepoint();
+        in_other.Safepoint();
       }
     });
   }
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 10 || rounds < 100; ++i) {
     Collect();
     ASSERT_TRUE(other_heap->Collect().ok());
   }

@@ -56,9 +56,9 @@ class System {
   // kernel mappings: for debugging modes, not for barriers.
   virtual absl::Status Protect(AddressRange range, Access access, absl::string_view purpose) = 0;
 
-  // Says so of reserved memory, committed or not. Neighbours of unequal advice do not share a kernel
-  // mapping. Pages that are there stay as they are. Unimplemented if kAlways is wanted of a kernel
-  // that knows no huge pages; kNever is then true anyway.
+  // Says so of reserved memory, committed or not. Neighbours of unequal advice do not share a
+  // kernel mapping. Pages that are there stay as they are. Unimplemented if kAlways is wanted of a
+  // kernel that knows no huge pages; kNever is then true anyway.
   virtual absl::Status AdviseHugePages(AddressRange range, HugePageAdvice advice,
                                        absl::string_view purpose) = 0;
 
