@@ -35,7 +35,8 @@ cat jvm.txt
 /usr/bin/python3 "$check" jvm.json "${jvm_workloads[@]}" || fail "jvm.json"
 for peer in zgc shenandoah g1; do
   if grep -q "^skipped: peer $peer: " jvm.txt; then continue; fi   # shown above
-  [[ $(grep -c "\"kind\":\"result\".*\"subject\":\"$peer\".*\"pause_ns\"" jvm.json) == "${#jvm_workloads[@]}" ]] ||
+  results=$(grep -c "\"kind\":\"result\".*\"subject\":\"$peer\".*\"pause_ns\"" jvm.json)
+  [[ $results == "${#jvm_workloads[@]}" ]] ||
     fail "$peer: not ${#jvm_workloads[@]} results with pauses: $(cat jvm.json)"
 done
 

@@ -57,7 +57,8 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
                                   .sizing = spec.sizing,
                                   .backend = spec.backend,
                                   .heap_bytes = sizes.HeapBytes(),
-                                  .workers = spec.workers};
+                                  .workers = spec.workers,
+                                  .capped = spec.capped};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     Resident resident;

@@ -29,7 +29,8 @@ void DenseSlabs::BeforeDiscard(absl::Span<const AddressRange> ranges, int64_t fl
 void DenseSlabs::AdviseAgain(int64_t flips, absl::FunctionRef<bool(int64_t slab)> is_dense) {
   for (size_t i = 0; i < thinned_at_.size(); ++i) {
     const auto slab = static_cast<int64_t>(i);
-    if (thinned_at_[i] == kDense || thinned_at_[i] == flips || !is_dense(slab)) continue;
+    // >=: others may have flipped and discarded since the caller read `flips`.
+    if (thinned_at_[i] == kDense || thinned_at_[i] >= flips || !is_dense(slab)) continue;
     if (Advise(slab, HugePageAdvice::kAlways)) thinned_at_[i] = kDense;
   }
 }

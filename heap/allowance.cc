@@ -9,8 +9,9 @@ namespace {
 // Until it is known how long pauses are: all of it may survive, and a megabyte is copied in about
 // four times the usual target.
 constexpr int64_t kFirst = 4;
-// In targets. What is above the first is too near to it, since of a hundred pauses one may be over:
-// the allowance becomes what such a pause would have taken the second for.
+// Shares of the target. Pauses vary, and one in a hundred may be over it: a pause above kTooLong is
+// too near the target, and the allowance becomes what would have taken kAim. Below kShort there is
+// room to grow, below kVeryShort much of it.
 constexpr double kTooLong = 0.7;
 constexpr double kAim = 0.5;
 constexpr double kShort = 0.4;

@@ -164,10 +164,7 @@ TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
 }
 
 void Cycle::ClearWeakRoots() {
-  const RootTable::Scan weak(weak_roots_);
-  for (size_t i = 0; i < weak.chunk_count(); ++i) {
-    weak.VisitChunk(i, [this](auto& slot) { ClearUnlessAlive(spaces_, slot); });
-  }
+  RootTable::Scan(weak_roots_).Visit([this](auto& slot) { ClearUnlessAlive(spaces_, slot); });
 }
 
 void Cycle::Sweep(const MutatorsStopped& stopped) {
@@ -199,10 +196,7 @@ absl::Status Cycle::Verify(const Safepoints::Pause& pause) {
   };
   for (Mutator* mutator : pause.mutators()) mutator->ForEachLocal(visit);
   // What is named by weak references only is there until a cycle finds it unreachable.
-  for (RootTable* table : {&roots_, &weak_roots_}) {
-    const RootTable::Scan slots(*table);
-    for (size_t i = 0; i < slots.chunk_count(); ++i) slots.VisitChunk(i, visit);
-  }
+  for (RootTable* table : {&roots_, &weak_roots_}) RootTable::Scan(*table).Visit(visit);
   absl::Status status = verifier.Check();
   status.Update(balance_.Check(pause.stopped()));
   return status;

@@ -1,5 +1,5 @@
 // ExternalMemory: what managed objects hold outside of their heap, as the program reports it, and
-// when that is a reason to collect. Design: docs/design/sizing.md#memory-outside-the-heap
+// when that is a reason to collect. Design: docs/design/sizing.md#external-memory
 
 #ifndef EBB_HEAP_EXTERNAL_MEMORY_H_
 #define EBB_HEAP_EXTERNAL_MEMORY_H_

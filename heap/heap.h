@@ -48,7 +48,8 @@ struct HeapStats {
   int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
                                 // it is full, at the next cycle, or when the mutator detaches
   int64_t freed_bytes = 0;      // likewise, by cycles so far. At a cycle's end allocated_bytes is
-                                // live_bytes and freed_bytes, but for what is allocated beside it
+                                // the sum of live_bytes and this, but for what is allocated
+                                // beside it
   int64_t counter_faults = 0;  // cycles that have found that sum to be wrong, or wrong by another
                                // amount than before: a bug of Ebb's, which is logged
   int64_t large_bytes = 0;      // of large objects now
@@ -109,11 +110,11 @@ class Heap {
   absl::Status Trim();
 
   // `cleanup` is called once, when a cycle has found `object` unreachable; of objects that are left
-  // when the heap ends, then. It closes what the object owned outside of the heap, and must not
+  // when the heap ends, then. It is meant to close what the object owned outside of the heap, and must not
   // hold a Persistent that leads to the object. It is called without a lock: by the background
   // thread, within a tick (Options::page_out_tick) of the cycle's end; by RunCleanups; or by the
   // thread that ends the heap. It may do what it likes with the heap; an exception of it is logged.
-  // Any number for an object, in no order. By an attached thread; O(1), under a short lock.
+  // Any number for an object, in no particular order. By an attached thread; O(1), under a short lock.
   // InvalidArgument if the object is null, or the function empty.
   template <typename T>
   absl::Status AddCleanup(Ref<T> object, absl::AnyInvocable<void() &&> cleanup) {
@@ -143,7 +144,7 @@ class Heap {
   // Managed objects hold `bytes` more memory outside of the heap (malloc, mmap) than was reported
   // so far; less, if it is negative: when such memory is freed, say in a cleanup. It makes cycles
   // come earlier, as if it had been allocated here, and leaves the heap less of the process's
-  // memory limit; max_bytes does not count it (docs/design/sizing.md#memory-outside-the-heap). So
+  // memory limit; max_bytes does not count it (docs/design/sizing.md#external-memory). So
   // report what objects own, not what they share with the rest of the program.
   //
   // Any thread, attached or not, in any scope; no safepoint. Mostly a few atomic instructions;

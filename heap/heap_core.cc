@@ -333,7 +333,7 @@ void HeapCore::LookAtExternal() {
 }
 
 // A cycle that has flipped does not free what was dropped since: so the next one is waited for, but
-// only its begin, from which on what is reported is fresh again.
+// only its beginning, from which on what is reported is fresh again.
 void HeapCore::CollectForExternal(Mutator& self) {
   if (!external_.mutators_wanted()) return;
   if (EnsureCollector()) {
@@ -652,7 +652,7 @@ absl::Status HeapCore::Exhausted(size_t bytes, absl::string_view why) const {
     remedy = absl::StrCat("raise the memory limit of this process's control group (now ",
                           system_.MemoryLimit(), ", of which the heap may use ",
                           options_.memory_limit_share, " (Options::memory_limit_share), less ",
-                          external_.bytes(), " that its objects hold outside)");
+                          external_.bytes(), " of external memory)");
   }
   return absl::ResourceExhaustedError(absl::StrCat(
       "an object of ", Bytes(static_cast<int64_t>(bytes)), " finds no room: ",

@@ -127,7 +127,7 @@ class HeapCore {
   absl::Status AwaitConcurrentCycle();
   // After each pause of a concurrent cycle.
   void NotePause(int64_t nanos);
-  // Asks for a cycle, if what objects hold outside has grown so far.
+  // Asks for a cycle, if external memory has grown so far.
   void LookAtExternal();
   // Evacuates for a bounded time; false if there was nothing to be had.
   bool Assist(Mutator& self, platform::Bytes most);

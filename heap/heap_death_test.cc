@@ -107,7 +107,7 @@ TEST_F(HeapDeathTest, PersistentWithoutAHeap) {
   Persistent<Node> persistent;
   EXPECT_EQ(persistent, nullptr);
   EXPECT_DEATH(persistent = mutator_.New<Node>(),
-               "a default-constructed ebb::Persistent has no heap");
+               "a default-constructed ebb::Persistent or ebb::Weak has no heap");
 }
 
 TEST_F(HeapDeathTest, MutatorDestroyedByAnotherThread) {

@@ -38,8 +38,7 @@ void MinorCycle::ForwardRoots(const std::vector<Mutator*>& mutators) {
     ForwardEdge<Holder::kYoung>(reinterpret_cast<uintptr_t>(&slot));
   };
   for (Mutator* mutator : mutators) mutator->ForEachLocal(forward);
-  const RootTable::Scan persistents(roots_);
-  for (size_t i = 0; i < persistents.chunk_count(); ++i) persistents.VisitChunk(i, forward);
+  RootTable::Scan(roots_).Visit(forward);
 }
 
 // Every edge is forgotten, and remembered again if its target stays young: ForwardEdge decides, in

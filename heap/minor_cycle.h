@@ -44,8 +44,8 @@ struct MinorCounts {
 };
 
 // Kept from cycle to cycle; used by the thread that holds a pause, beside which workers may trace
-// the copy space (see the design page). O(survivors, roots, remembered edges)
-// and chunks of Weaks that have been stored to.
+// the copy space (see the design page). O(survivors, roots, remembered edges, and chunks of Weaks
+// that have been stored to).
 class MinorCycle {
  public:
   MinorCycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, RememberedSet& remembered,

@@ -43,9 +43,9 @@ RootTable::Chunk& RootTable::ChunkOf(const RootSlot* slot) {
 }
 
 void RootTable::CheckHasHeap(const RootSlot* slot) {
-  CHECK(slot != nullptr) << "a default-constructed ebb::Persistent has no heap, nor has an "
-                            "ebb::Weak: construct it as Persistent<T>(heap), or assign another "
-                            "Persistent to it first";
+  CHECK(slot != nullptr) << "a default-constructed ebb::Persistent or ebb::Weak has no heap: "
+                            "construct it as Persistent<T>(heap) or Weak<T>(heap), or assign "
+                            "another one to it first";
 }
 
 void RootTable::AddChunk() {
@@ -96,6 +96,8 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
 
 // Release as in Field: the payload is the body of the object.
 void RootTable::Store(RootSlot* slot, uintptr_t bits) {
+  // Relaxed: the pause in which VisitStored reads it orders it. Looked at first, since most stores
+  // find it set, and its cache line is shared.
   std::atomic<bool>& stored = *ChunkOf(slot).stored;
   if (!stored.load(std::memory_order_relaxed)) stored.store(true, std::memory_order_relaxed);
   slot->bits_.store(bits, std::memory_order_release);
@@ -188,10 +190,16 @@ int64_t RootTable::slots_in_use() const {
 void RootTable::Scan::VisitChunk(
     size_t chunk, absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const {
   for (RootSlot& slot : table_.chunks_[chunk]->slots) {
-    // Relaxed: mutators are stopped; the pause orders their stores before this.
+    // Relaxed: mutators are stopped, and the pause orders their stores before this; unattached
+    // threads store under the lock, which the Scan holds.
     const uintptr_t bits = slot.bits_.load(std::memory_order_relaxed);
     if (bits != 0 && (bits & RootSlot::kFree) == 0) visit(slot.bits_);
   }
+}
+
+void RootTable::Scan::Visit(
+    absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const {
+  for (size_t i = 0; i < chunk_count(); ++i) VisitChunk(i, visit);
 }
 
 void RootTable::Scan::VisitStored(

@@ -83,6 +83,8 @@ class RootTable {
     size_t chunk_count() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return table_.chunks_.size(); }
     void VisitChunk(size_t chunk, absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const
         ABSL_NO_THREAD_SAFETY_ANALYSIS;
+    // The same for all chunks.
+    void Visit(absl::FunctionRef<void(std::atomic<uintptr_t>& slot)> visit) const;
     // The same for the chunks in which something may have been stored since the last call. True
     // from `visit`: the slot is to be visited by the next call, too.
     void VisitStored(absl::FunctionRef<bool(std::atomic<uintptr_t>& slot)> visit) const

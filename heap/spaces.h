@@ -4,6 +4,7 @@
 #define EBB_HEAP_SPACES_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
 
@@ -158,7 +159,9 @@ TEST_F(WeakTest, WithoutAHeap) {
   const Weak<Node> copy(weak);
   EXPECT_EQ(copy.load(), nullptr);
   weak = Weak<Node>(*heap_);
-  weak = mutator_.New<Node>();
+  Local<Node> root(mutator_, mutator_.New<Node>());
+  weak = Ref<Node>(root);
+  EXPECT_EQ(weak.load(), root);
 }
 
 TEST(WeakAndHeapTest, ReadsAsNullWhenTheHeapHasGone) {
