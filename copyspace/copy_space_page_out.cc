@@ -250,6 +250,7 @@ bool CopySpace::IsDenseSlab(int64_t slab) const {
   bool paged_out = false;
   for (int64_t i = begin; i < end; ++i) {
     const Block& block = frontier_.At(i);
+    if (block.list() == BlockList::kDiscarding) return false;  // it will be
     const bool is_paged_out = block.list() == BlockList::kPagedOut;
     if (RunOf(block.payload()) == run && is_paged_out != paged_out) return false;
     run = RunOf(block.payload());

@@ -7,20 +7,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
 
 namespace ebb {
 namespace {
-
-Options WithoutBackground() {
-  Options options;
-  options.max_bytes = 16 << 20;
-  options.page_out = false;
-  return options;
-}
 
 class CleanupTest : public testing::Test {
  protected:
@@ -31,7 +22,7 @@ class CleanupTest : public testing::Test {
   }
 
   int called_ = 0;
-  std::unique_ptr<Heap> heap_ = NewHeap(WithoutBackground());
+  std::unique_ptr<Heap> heap_ = NewHeap();
   Mutator mutator_{*heap_};
 };
 
@@ -57,14 +48,20 @@ TEST_F(CleanupTest, CalledOnceWhenTheObjectHasBeenCollected) {
   EXPECT_EQ(heap_->stats().cleanups, 0);
 }
 
-// What is left is called when the objects go: with the last mutator, not with the Heap.
+// What is left is called when the Heap goes, and may still use it.
 TEST_F(CleanupTest, CalledAtTheEndOfTheHeap) {
-  std::unique_ptr<Heap> heap = NewHeap(WithoutBackground());
+  std::unique_ptr<Heap> heap = NewHeap(16 << 20);
   std::optional<Mutator> mutator(*heap);
   Local<Node> root(*mutator, mutator->New<Node>());
-  ASSERT_TRUE(heap->AddCleanup(Ref<Node>(root), [this] { ++called_; }).ok());
+  Heap& the_heap = *heap;
+  ASSERT_TRUE(heap->ReportExternal(100).ok());
+  ASSERT_TRUE(heap->AddCleanup(Ref<Node>(root), [&] {
+                    EXPECT_TRUE(the_heap.ReportExternal(-100).ok());
+                    EXPECT_EQ(the_heap.stats().external_bytes, 0);
+                    ++called_;
+                  }).ok());
   heap.reset();
-  EXPECT_EQ(called_, 0);
+  EXPECT_EQ(called_, 1);
   root->value = 1;
   mutator.reset();
   EXPECT_EQ(called_, 1);
@@ -92,29 +89,28 @@ TEST_F(CleanupTest, WhatIsNoObjectIsRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(CleanupInBackgroundTest, CalledWithinATick) {
+// Several threads add, collect and call at once: each cleanup is called once.
+TEST(CleanupsOfManyThreadsTest, EachIsCalledOnce) {
   std::atomic<int> called = 0;
-  Options options;
-  options.max_bytes = 16 << 20;
-  options.page_out_tick = absl::Milliseconds(5);
-  std::unique_ptr<Heap> heap = NewHeap(options);
+  std::unique_ptr<Heap> heap = NewHeap();
   constexpr int kThreads = 4;
-  constexpr int kEach = 500;
+  constexpr int kEach = 300;
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       Mutator mutator(*heap);
       for (int j = 0; j < kEach; ++j) {
         ASSERT_TRUE(heap->AddCleanup(mutator.New<Node>(), [&] { ++called; }).ok());
+        if (j % 100 == 99) ASSERT_TRUE(heap->Collect().ok());
+        if (j % 10 == 9) heap->RunCleanups();
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   ASSERT_TRUE(heap->Collect().ok());
-  for (int i = 0; i < 1'000 && called < kThreads * kEach; ++i) {
-    absl::SleepFor(absl::Milliseconds(5));
-  }
+  heap->RunCleanups();
   EXPECT_EQ(called, kThreads * kEach);
+  EXPECT_EQ(heap->stats().cleanups, 0);
 }
 
 }  // namespace

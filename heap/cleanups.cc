@@ -20,7 +20,6 @@ int64_t Cleanups::RunDue() {
   std::list<Entry> due;
   {
     absl::MutexLock lock(&mu_);
-    if (stopped_) return 0;
     for (auto it = entries_.begin(); it != entries_.end();) {
       const auto entry = it++;
       if (entry->object.is_null()) due.splice(due.end(), entries_, entry);
@@ -29,11 +28,6 @@ int64_t Cleanups::RunDue() {
   const auto count = static_cast<int64_t>(due.size());
   Run(std::move(due));
   return count;
-}
-
-void Cleanups::Stop() {
-  absl::MutexLock lock(&mu_);
-  stopped_ = true;
 }
 
 void Cleanups::RunAll() {

@@ -29,9 +29,7 @@ class Cleanups {
   // Calls the functions of objects that have been collected; how many. An exception of one is
   // logged. O(all that wait). Needs no memory.
   int64_t RunDue() ABSL_LOCKS_EXCLUDED(mu_);
-  // Before weak references are cleared because the Heap has gone: RunDue does nothing any more.
-  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
-  // When the objects have gone as well: the same as RunDue for all that are left.
+  // The same for all that are left, whether or not their objects have been collected.
   void RunAll() ABSL_LOCKS_EXCLUDED(mu_);
 
   int64_t waiting() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -48,7 +46,6 @@ class Cleanups {
   RootTable& weak_roots_;
   mutable absl::Mutex mu_;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mu_);
-  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace ebb::internal

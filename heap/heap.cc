@@ -26,7 +26,10 @@ absl::StatusOr<Options> FromEnvironment(const Options& options) {
 
 Heap::Heap(std::shared_ptr<internal::HeapCore> core) : core_(std::move(core)) {}
 
-Heap::~Heap() { core_->ClearRoots(); }
+Heap::~Heap() {
+  core_->cleanups().RunAll();
+  core_->ClearRoots();
+}
 
 absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
   absl::StatusOr<Options> resolved = FromEnvironment(options);

@@ -89,8 +89,8 @@ class Heap {
   // memory for it cannot be had. EBB_OPTIONS in the environment overrides `options`, unless
   // Options::read_environment is off.
   static absl::StatusOr<std::unique_ptr<Heap>> Create(const Options& options = Options());
-  // Persistents and Weaks that are left read as null from here on; objects go when the last Mutator
-  // detaches.
+  // Calls the cleanups that are left. Persistents and Weaks that are left read as null from here
+  // on; objects go when the last Mutator detaches.
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
@@ -109,20 +109,20 @@ class Heap {
   // which is tried again later. O(blocks), and what the system takes.
   absl::Status Trim();
 
-  // `cleanup` is called once, when a cycle has found `object` unreachable; of objects that are left
-  // when the heap ends, then. It is meant to close what the object owned outside of the heap, and must not
-  // hold a Persistent that leads to the object. It is called without a lock: by the background
-  // thread, within a tick (Options::page_out_tick) of the cycle's end; by RunCleanups; or by the
-  // thread that ends the heap. It may do what it likes with the heap; an exception of it is logged.
-  // Any number for an object, in no particular order. By an attached thread; O(1), under a short lock.
+  // `cleanup` is due, once, when a cycle has found `object` unreachable. It is called by the next
+  // RunCleanups, or by the Heap's destructor, which calls those of all objects that are left. No
+  // thread of Ebb's calls it, and no allocation or collection. It is meant to close what the object
+  // owned outside of the heap, and must not hold a Persistent that leads to the object. It is
+  // called without a lock, and may use the heap; an exception of it is logged. Any number for an
+  // object, in no particular order. By an attached thread; O(1), under a short lock.
   // InvalidArgument if the object is null, or the function empty.
   template <typename T>
   absl::Status AddCleanup(Ref<T> object, absl::AnyInvocable<void() &&> cleanup) {
     return AddCleanupFor(object.bits(), std::move(cleanup));
   }
-  // Calls the cleanups that are due, and returns how many these were. O(those that wait). Any
-  // thread; for a heap without a background thread (Options::page_out is off), or to wait for no
-  // tick.
+  // Calls the cleanups that are due, on this thread, and returns how many these were: to be called
+  // where a program has nothing to wait for, or after collections. Any thread, attached or not;
+  // several at once share them. O(those that wait for their objects).
   int64_t RunCleanups();
 
   // A copy; takes a few short locks.

@@ -176,7 +176,6 @@ void HeapCore::StartBackground() {
         if (!spaces_->has_generations()) return;
         count_failure(DiscardAtTick(spaces_->nursery(), owes_nursery));
       });
-  background_->AddTask(background::Stage::kMiddle, "call cleanups", [this] { cleanups_.RunDue(); });
   background_->AddTask(background::Stage::kMiddle, "size the heap",
                        [this, count_failure] {
                          count_failure(
@@ -200,9 +199,7 @@ void HeapCore::StartCollector() {
 
 HeapCore::~HeapCore() {
   if (collector_ != nullptr) trace().Abandon();
-  collector_ = nullptr;   // which may still be at work
-  background_ = nullptr;  // likewise
-  cleanups_.RunAll();
+  collector_ = nullptr;  // which may still be at work
   roots_->Disown();
   weak_roots_->Disown();
 }
@@ -490,6 +487,7 @@ int64_t HeapCore::evacuated_bytes() const {
 
 void HeapCore::ReleaseGarbage() {
   spaces_->copy().AdviseDenseSlabs();
+  if (spaces_->has_generations()) spaces_->nursery().AdviseDenseSlabs();
   absl::Status status = spaces_->ReleaseSwept();
   // What the cycle has condemned for an overdraft that was used, and what is not to be used again.
   status.Update(spaces_->copy().PageOutNow(Bytes(0)));

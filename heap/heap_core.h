@@ -55,7 +55,6 @@ class HeapCore {
 
   // The Heap itself has gone: Persistents and Weaks read as null.
   void ClearRoots() {
-    cleanups_.Stop();
     roots_->Clear();
     weak_roots_->Clear();
   }
