@@ -57,8 +57,8 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
                                   .sizing = spec.sizing,
                                   .backend = spec.backend,
                                   .heap_bytes = sizes.HeapBytes(),
-                                  .workers = spec.workers,
-                                  .capped = spec.capped};
+                                  .capped = spec.capped,
+                                  .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     Resident resident;

@@ -48,8 +48,8 @@ absl::StatusOr<Record> RunW6a(const RunSpec& spec) {
                                   .sizing = spec.sizing,
                                   .backend = spec.backend,
                                   .heap_bytes = kSmallHeapBytes,
-                                  .workers = spec.workers,
-                                  .capped = spec.capped};
+                                  .capped = spec.capped,
+                                  .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     absl::Status status =
@@ -130,8 +130,7 @@ absl::StatusOr<Record> RunW6b(const RunSpec& spec) {
       .heap_bytes =
           static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes())),
       .capped = spec.capped,
-      .workers = spec.workers,
-      .capped = spec.capped};
+      .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     absl::Status status =

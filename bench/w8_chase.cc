@@ -248,8 +248,8 @@ absl::StatusOr<Record> Run(const RunSpec& asked) {
       .sizing = spec.sizing,
       .backend = spec.backend,
       .heap_bytes = std::max(kHeapMultiple * spec.live_bytes, kLeastHeap),
-      .workers = spec.workers,
-      .capped = spec.capped};
+      .capped = spec.capped,
+      .workers = spec.workers};
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Record record;
     Meter list_meter, tree_meter;
