@@ -13,6 +13,13 @@
 namespace ebb {
 namespace {
 
+std::unique_ptr<Heap> NewHeapUnderTest() {
+  Options options;
+  options.max_bytes = 16 << 20;
+  options.collector = CollectorUnderTest();
+  return NewHeap(options);
+}
+
 class CleanupTest : public testing::Test {
  protected:
   // Counts in called_.
@@ -22,7 +29,7 @@ class CleanupTest : public testing::Test {
   }
 
   int called_ = 0;
-  std::unique_ptr<Heap> heap_ = NewHeap();
+  std::unique_ptr<Heap> heap_ = NewHeapUnderTest();
   Mutator mutator_{*heap_};
 };
 
@@ -50,7 +57,7 @@ TEST_F(CleanupTest, CalledOnceWhenTheObjectHasBeenCollected) {
 
 // What is left is called when the Heap goes, and may still use it.
 TEST_F(CleanupTest, CalledAtTheEndOfTheHeap) {
-  std::unique_ptr<Heap> heap = NewHeap(16 << 20);
+  std::unique_ptr<Heap> heap = NewHeapUnderTest();
   std::optional<Mutator> mutator(*heap);
   Local<Node> root(*mutator, mutator->New<Node>());
   Heap& the_heap = *heap;
@@ -92,7 +99,7 @@ TEST_F(CleanupTest, WhatIsNoObjectIsRefused) {
 // Several threads add, collect and call at once: each cleanup is called once.
 TEST(CleanupsOfManyThreadsTest, EachIsCalledOnce) {
   std::atomic<int> called = 0;
-  std::unique_ptr<Heap> heap = NewHeap();
+  std::unique_ptr<Heap> heap = NewHeapUnderTest();
   constexpr int kThreads = 4;
   constexpr int kEach = 300;
   std::vector<std::thread> threads;
@@ -101,7 +108,9 @@ TEST(CleanupsOfManyThreadsTest, EachIsCalledOnce) {
       Mutator mutator(*heap);
       for (int j = 0; j < kEach; ++j) {
         ASSERT_TRUE(heap->AddCleanup(mutator.New<Node>(), [&] { ++called; }).ok());
-        if (j % 100 == 99) ASSERT_TRUE(heap->Collect().ok());
+        if (j % 100 == 99) {
+          ASSERT_TRUE(heap->Collect().ok());
+        }
         if (j % 10 == 9) heap->RunCleanups();
       }
     });
