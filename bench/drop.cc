@@ -52,13 +52,7 @@ absl::Status KeepAndDrop(typename S::Thread& thread, S& subject, const Sizes& si
 
 absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
-  const SubjectOptions options = {.name = spec.subject,
-                                  .collector = spec.collector,
-                                  .sizing = spec.sizing,
-                                  .backend = spec.backend,
-                                  .heap_bytes = sizes.HeapBytes(),
-                                  .capped = spec.capped,
-                                  .workers = spec.workers};
+  const SubjectOptions options = OptionsFor(spec, sizes.HeapBytes());
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     Resident resident;

@@ -38,14 +38,9 @@ struct Measured {
 // Calls body(thread, subject) on a heap of its own.
 template <typename Body>
 absl::Status OnFreshHeap(const RunSpec& spec, bool page_out, Record& record, const Body& body) {
-  absl::StatusOr<std::unique_ptr<EbbSubject>> subject =
-      EbbSubject::Create({.name = spec.subject,
-                          .collector = spec.collector,
-                          .sizing = spec.sizing,
-                          .backend = spec.backend,
-                          .heap_bytes = kHeapBytes,
-                          .workers = spec.workers,
-                          .page_out = page_out});
+  SubjectOptions options = OptionsFor(spec, kHeapBytes);
+  options.page_out = page_out;
+  absl::StatusOr<std::unique_ptr<EbbSubject>> subject = EbbSubject::Create(options);
   if (!subject.ok()) return subject.status();
   absl::Status status = RunThreads(**subject, 1, body);
   (*subject)->Describe(record);

@@ -100,12 +100,7 @@ absl::Status BuildAndCollect(EbbSubject::Thread& thread, EbbSubject& subject, co
 absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
   absl::StatusOr<std::unique_ptr<EbbSubject>> subject =
-      EbbSubject::Create({.name = spec.subject,
-                          .collector = spec.collector,
-                          .sizing = spec.sizing,
-                          .backend = spec.backend,
-                          .heap_bytes = 3 * sizes.graph_bytes,
-                          .workers = spec.workers});
+      EbbSubject::Create(OptionsFor(spec, 3 * sizes.graph_bytes));
   if (!subject.ok()) return subject.status();
   Meter meter;
   Measured measured;

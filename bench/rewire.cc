@@ -205,13 +205,7 @@ absl::Status Measure(const RewireJob& job, uint64_t seed, S& subject, typename S
 }
 
 absl::StatusOr<Record> RunHere(const RunSpec& spec, const RewireJob& job, int64_t heap_bytes) {
-  const SubjectOptions options = {.name = spec.subject,
-                                  .collector = spec.collector,
-                                  .sizing = spec.sizing,
-                                  .backend = spec.backend,
-                                  .heap_bytes = heap_bytes,
-                                  .capped = spec.capped,
-                                  .workers = spec.workers};
+  const SubjectOptions options = OptionsFor(spec, heap_bytes);
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Measured measured;
     absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "bench/run_spec.h"
+
 namespace ebb::bench {
 
 struct SubjectOptions {
@@ -18,6 +20,17 @@ struct SubjectOptions {
   int workers = 0;             // collector threads; 0: the subject's default
   bool page_out = true;        // of ebb
 };
+
+// Those of a run, but for its heap's size.
+inline SubjectOptions OptionsFor(const RunSpec& spec, int64_t heap_bytes) {
+  return {.name = spec.subject,
+          .collector = spec.collector,
+          .sizing = spec.sizing,
+          .backend = spec.backend,
+          .heap_bytes = heap_bytes,
+          .capped = spec.capped,
+          .workers = spec.workers};
+}
 
 }  // namespace ebb::bench
 

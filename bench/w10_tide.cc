@@ -122,7 +122,7 @@ absl::Status RiseAndFall(typename S::Thread& thread, S& subject, const Sizes& si
   for (int i = 0; i < kTides; ++i) {
     { const Forest<S> high(thread, sizes.high_bytes - sizes.low_bytes); }
     const absl::Duration fall = MonotonicNow();
-    tide.falling.store(true, std::memory_order_relaxed);
+    tide.falling.store(true, std::memory_order_relaxed);  // publishes nothing: here and below
     absl::Status status = subject.Collect();
     if (!status.ok()) return status;
     measured.collecting = std::max(measured.collecting, MonotonicNow() - fall);
@@ -138,6 +138,7 @@ template <typename S>
 absl::Status FaultPages(typename S::Thread& thread, const Tide& tide, Measured& measured) {
   absl::StatusOr<FaultedPages> pages = FaultedPages::Map();
   if (!pages.ok()) return pages.status();
+  // Relaxed, both: they only say what to do.
   while (!tide.over.load(std::memory_order_relaxed)) {
     const bool falling = tide.falling.load(std::memory_order_relaxed);
     Histogram& faults = falling ? measured.falling_faults : measured.rising_faults;
@@ -180,15 +181,9 @@ absl::Status Measure(S& subject, const Sizes& sizes, Measured& measured) {
 
 absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .sizing = spec.sizing,
-      .backend = spec.backend,
-      .heap_bytes =
-          static_cast<int64_t>(spec.heap_multiple * static_cast<double>(sizes.high_bytes)),
-      .capped = spec.capped,
-      .workers = spec.workers};
+  const auto heap_bytes =
+      static_cast<int64_t>(spec.heap_multiple * static_cast<double>(sizes.high_bytes));
+  const SubjectOptions options = OptionsFor(spec, heap_bytes);
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Measured measured;
     absl::Status status = Measure<S>(subject, sizes, measured);

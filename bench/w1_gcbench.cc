@@ -119,14 +119,8 @@ absl::StatusOr<Record> Run(const RunSpec& spec) {
   const Sizes& sizes = spec.smoke ? kSmoke : kFull;
   const int64_t live = spec.threads * sizes.LiveBytes();
   const HoleLengths lengths(spec.seed);
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .sizing = spec.sizing,
-      .backend = spec.backend,
-      .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(live)),
-      .capped = spec.capped,
-      .workers = spec.workers};
+  const SubjectOptions options =
+      OptionsFor(spec, static_cast<int64_t>(spec.heap_multiple * static_cast<double>(live)));
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     meter.Start();

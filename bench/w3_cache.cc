@@ -337,14 +337,9 @@ absl::Status Measure(const CacheJob& job, uint64_t seed, S& subject, typename S:
 
 absl::StatusOr<Record> Run(const RunSpec& spec) {
   const CacheJob job = JobFor(spec);
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .sizing = spec.sizing,
-      .backend = spec.backend,
-      .heap_bytes = static_cast<int64_t>(spec.heap_multiple * static_cast<double>(LiveBytes(job))),
-      .capped = spec.capped,
-      .workers = spec.workers};
+  const auto heap_bytes =
+      static_cast<int64_t>(spec.heap_multiple * static_cast<double>(LiveBytes(job)));
+  const SubjectOptions options = OptionsFor(spec, heap_bytes);
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Measured measured;
     absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) {

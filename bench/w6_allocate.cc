@@ -43,13 +43,7 @@ absl::Status AllocateAndDrop(typename S::Thread& thread, int64_t count) {
 
 absl::StatusOr<Record> RunW6a(const RunSpec& spec) {
   const int64_t count = spec.smoke ? 2'000'000 : 500'000'000;
-  const SubjectOptions options = {.name = spec.subject,
-                                  .collector = spec.collector,
-                                  .sizing = spec.sizing,
-                                  .backend = spec.backend,
-                                  .heap_bytes = kSmallHeapBytes,
-                                  .capped = spec.capped,
-                                  .workers = spec.workers};
+  const SubjectOptions options = OptionsFor(spec, kSmallHeapBytes);
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     absl::Status status =
@@ -122,15 +116,9 @@ absl::Status ReplaceInWindow(typename S::Thread& thread, const Window& window,
 absl::StatusOr<Record> RunW6b(const RunSpec& spec) {
   const Window& window = spec.smoke ? kSmokeWindow : kFullWindow;
   const std::vector<Step> steps = MakeSteps(window, spec.seed);
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .sizing = spec.sizing,
-      .backend = spec.backend,
-      .heap_bytes =
-          static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes())),
-      .capped = spec.capped,
-      .workers = spec.workers};
+  const auto heap_bytes =
+      static_cast<int64_t>(spec.heap_multiple * static_cast<double>(window.LiveBytes()));
+  const SubjectOptions options = OptionsFor(spec, heap_bytes);
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Meter meter;
     absl::Status status =

@@ -242,14 +242,8 @@ absl::Status Measure(const RunSpec& spec, S& subject, typename S::Thread& thread
 absl::StatusOr<Record> Run(const RunSpec& asked) {
   RunSpec spec = asked;
   if (spec.smoke) spec.live_bytes = std::min(spec.live_bytes, kFitsL2);
-  const SubjectOptions options = {
-      .name = spec.subject,
-      .collector = spec.collector,
-      .sizing = spec.sizing,
-      .backend = spec.backend,
-      .heap_bytes = std::max(kHeapMultiple * spec.live_bytes, kLeastHeap),
-      .capped = spec.capped,
-      .workers = spec.workers};
+  const SubjectOptions options =
+      OptionsFor(spec, std::max(kHeapMultiple * spec.live_bytes, kLeastHeap));
   return WithSubject(options, [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     Record record;
     Meter list_meter, tree_meter;

@@ -107,6 +107,10 @@ class CopySpace {
     return has_retained_ && Block::Of(object).retained(RegionIndex(object));
   }
 
+  // Late in a cycle: where the object is, which is of this space; 0 if nobody has evacuated it, or
+  // tried to. Acquires the copy.
+  Reference SurvivorOf(Reference object) const;
+
   int active_region() const { return reserve_bit_ == 0 ? 1 : 0; }
   // Alternates from cycle to cycle; ForwardingWord's.
   int cycle_parity() const { return parity_; }

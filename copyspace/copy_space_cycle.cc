@@ -6,8 +6,16 @@
 
 #include "absl/log/check.h"
 #include "copyspace/copy_space.h"
+#include "copyspace/forwarding_word.h"
 
 namespace ebb::copyspace {
+
+Reference CopySpace::SurvivorOf(Reference object) const {
+  if (!InFromSpace(object)) return object;
+  const ForwardingWord::Snapshot word = ForwardingWord::Of(object).Load();
+  if (word.is_forwarded()) return word.forwarded();
+  return word.retained_in(cycle_parity()) ? object : 0;
+}
 
 void CopySpace::Flip(const MutatorsStopped&) {
   absl::MutexLock lock(&lock_);

@@ -23,16 +23,6 @@ Block* Acquire(SpaceForTest& space, AcquirePurpose purpose = AcquirePurpose::kMu
   return space->AcquireBlock(purpose, Bytes(16));
 }
 
-std::vector<Block*> Acquire(SpaceForTest& space, int count) {
-  std::vector<Block*> blocks;
-  for (int i = 0; i < count; ++i) blocks.push_back(Acquire(space));
-  return blocks;
-}
-
-void Return(SpaceForTest& space, const std::vector<Block*>& blocks, uint32_t used) {
-  for (Block* block : blocks) space->ReturnBlock(block, used);
-}
-
 void Check(SpaceForTest& space) { EXPECT_EQ(space->CheckInvariants(), absl::OkStatus()); }
 
 TEST(CopySpaceFlip, TouchesNoHeader) {

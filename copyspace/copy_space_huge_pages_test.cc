@@ -23,19 +23,6 @@ using Advised = std::vector<platform::FakeSystem::Advised>;
 // Blocks of a slab's first two runs: one has a header block.
 constexpr int kTwoRuns = 2 * kBlocksPerRun - 1;
 
-std::vector<Block*> Acquire(SpaceForTest& space, int count) {
-  std::vector<Block*> blocks;
-  for (int i = 0; i < count; ++i) {
-    blocks.push_back(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16)));
-    EXPECT_NE(blocks.back(), nullptr);
-  }
-  return blocks;
-}
-
-void Return(SpaceForTest& space, const std::vector<Block*>& blocks, uint32_t used) {
-  for (Block* block : blocks) space->ReturnBlock(block, used);
-}
-
 void Collect(SpaceForTest& space) {
   space->Flip(space.stopped());
   space->FinishCycle(space.stopped());

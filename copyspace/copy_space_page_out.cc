@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/log/log.h"
+#include "absl/status/status.h"
 #include "copyspace/copy_space.h"
 #include "copyspace/dense_slabs.h"
 
@@ -200,10 +202,15 @@ void CopySpace::SettleBatch(BlockStack batch, bool discarded, BlockList origin) 
   if (!in_cycle_) Condemn(/*restore_overdraft=*/false);
 }
 
+// An exception would leave its batch counted for good, and every flip waiting for that.
 absl::Status CopySpace::DiscardPages(absl::Span<const AddressRange> ranges) {
   absl::MutexLock lock(&releaser_lock_);
-  if (dense_slabs_ != nullptr) dense_slabs_->BeforeDiscard(ranges, flips());
-  return releaser_->Discard(ranges);
+  try {
+    if (dense_slabs_ != nullptr) dense_slabs_->BeforeDiscard(ranges, flips());
+    return releaser_->Discard(ranges);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("no memory for the list of what is to be given back");
+  }
 }
 
 int64_t CopySpace::flips() const {

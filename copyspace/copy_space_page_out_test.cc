@@ -16,19 +16,6 @@ using platform::MiB;
 constexpr uint32_t kWhole = 64 << 10;
 const Bytes kMetadata = CopySpace::MetadataPerBlock(false);
 
-std::vector<Block*> Acquire(SpaceForTest& space, int count) {
-  std::vector<Block*> blocks;
-  for (int i = 0; i < count; ++i) {
-    blocks.push_back(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16)));
-    EXPECT_NE(blocks.back(), nullptr);
-  }
-  return blocks;
-}
-
-void Return(SpaceForTest& space, const std::vector<Block*>& blocks, uint32_t used) {
-  for (Block* block : blocks) space->ReturnBlock(block, used);
-}
-
 void Tick(SpaceForTest& space) {
   space->AdvancePageOutAges();
   EXPECT_EQ(space->DiscardOldest(), absl::OkStatus());

@@ -3,8 +3,10 @@
 #ifndef EBB_COPYSPACE_SPACE_FOR_TEST_H_
 #define EBB_COPYSPACE_SPACE_FOR_TEST_H_
 
+#include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/log/check.h"
 #include "copyspace/copy_space.h"
@@ -49,6 +51,20 @@ class SpaceForTest {
   AddressRange range_;
   std::unique_ptr<CopySpace> space_;
 };
+
+// `count` blocks for mutators.
+inline std::vector<Block*> Acquire(SpaceForTest& space, int count) {
+  std::vector<Block*> blocks;
+  for (int i = 0; i < count; ++i) {
+    blocks.push_back(space->AcquireBlock(AcquirePurpose::kMutator, Bytes(16)));
+    CHECK(blocks.back() != nullptr) << "the space is too small for the test";
+  }
+  return blocks;
+}
+
+inline void Return(SpaceForTest& space, const std::vector<Block*>& blocks, uint32_t used) {
+  for (Block* block : blocks) space->ReturnBlock(block, used);
+}
 
 // What `blocks` blocks of a space without field logging cost.
 inline Bytes PriceOf(int64_t blocks) {

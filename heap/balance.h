@@ -44,14 +44,15 @@ class Balance {
   // The same, once a cycle: a fault is logged (in debug builds it stops the program) and counted,
   // but only where more bytes, or fewer, are astray than the last time.
   void CheckAtCycle(const copyspace::MutatorsStopped& stopped);
-  int64_t faults() const { return faults_.load(std::memory_order_relaxed); }
+  int64_t faults() const { return faults_.load(std::memory_order_relaxed); }  // publishes nothing
 
  private:
+  // Relaxed: the pause in which they are compared orders the counts (see the design page).
   static void Add(std::atomic<int64_t>& count, platform::Bytes bytes) {
     count.fetch_add(bytes.count(), std::memory_order_relaxed);
   }
   static platform::Bytes Load(const std::atomic<int64_t>& count) {
-    return platform::Bytes(count.load(std::memory_order_relaxed));
+    return platform::Bytes(count.load(std::memory_order_relaxed));  // as above
   }
   platform::Bytes FreedNow() const;
   platform::Bytes Astray() const;

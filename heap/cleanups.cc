@@ -10,7 +10,7 @@ namespace ebb::internal {
 void Cleanups::Add(uintptr_t object, Function function) {
   std::list<Entry> entry;
   entry.push_back({RootHandle(weak_roots_), std::move(function)});
-  entry.back().object.Store(object);
+  entry.back().object.StoreWeak(object);
   absl::MutexLock lock(&mu_);
   entries_.splice(entries_.end(), entry);
 }

@@ -31,6 +31,7 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
   if (bits == 0) return;
   const uintptr_t now = spaces.SurvivorOf(bits);
   if (now == bits) return;
+  // As above.
   slot.compare_exchange_strong(bits, now, std::memory_order_release, std::memory_order_relaxed);
 }
 

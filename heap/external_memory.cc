@@ -1,5 +1,7 @@
 #include "heap/external_memory.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace ebb::internal {
@@ -21,9 +23,19 @@ absl::Status ExternalMemory::Report(int64_t bytes) {
   if (bytes < 0) {
     LowerLow(after);
   } else {
-    reported_.fetch_add(bytes, std::memory_order_relaxed);  // likewise
+    NoteReported(bytes);
   }
   return absl::OkStatus();
+}
+
+// It stands at kMostReported in the end: only its growth is of interest, beside other amounts.
+void ExternalMemory::NoteReported(int64_t bytes) {
+  int64_t before = Load(reported_);
+  int64_t after;
+  do {
+    after = std::min(before + std::min(bytes, kMostReported), kMostReported);
+    // Relaxed: see the class.
+  } while (!reported_.compare_exchange_weak(before, after, std::memory_order_relaxed));
 }
 
 void ExternalMemory::LowerLow(int64_t bytes) {

@@ -51,8 +51,10 @@ class ExternalMemory {
   bool mutators_wanted() const { return Growth() > Load(mutators_above_); }
 
  private:
+  static constexpr int64_t kMostReported = int64_t{1} << 61;
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
+  // Relaxed, both: see the class.
   static int64_t Load(const std::atomic<int64_t>& amount) {
     return amount.load(std::memory_order_relaxed);
   }
@@ -60,6 +62,7 @@ class ExternalMemory {
     amount.store(value, std::memory_order_relaxed);
   }
   int64_t Growth() const { return Load(bytes_) - Load(low_); }
+  void NoteReported(int64_t bytes);
   void LowerLow(int64_t bytes);
 
   std::atomic<int64_t> bytes_ = 0;

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "heap/heap_core.h"
 #include "heap/heap_for_test.h"
+#include "heap/sized_heap_for_test.h"
 #include "platform/bytes.h"
 #include "platform/fake_system.h"
 #include "platform/memory_for_test.h"
@@ -22,34 +23,8 @@ namespace {
 using platform::HugePageAdvice;
 using platform::MiB;
 
-constexpr int64_t kMiB = int64_t{1} << 20;
-
-struct Leaf {
-  Field<Leaf> left;
-  int64_t words[30];
-};
-constexpr int64_t kLeafBytes = 256;
-static_assert(sizeof(Leaf) + 8 == kLeafBytes);
-
-class GivingBackTest : public ::testing::Test {
+class GivingBackTest : public SizedHeapTest {
  protected:
-  GivingBackTest() {
-    options_.read_environment = false;
-    options_.system = &system_;
-    options_.collector = CollectorUnderTest();
-    options_.nursery_bytes = kMiB;
-    options_.max_bytes = 256 * kMiB;
-    options_.page_out_tick = absl::Milliseconds(10);
-    system_.SetMemoryLimit(MiB(16 << 10));
-    system_.SetMemoryPressure(0);
-  }
-
-  // A list of about `bytes`.
-  static Ref<Leaf> List(Mutator& mutator, int64_t bytes) {
-    Local<Leaf> first(mutator);
-    for (int64_t i = 0; i < bytes / kLeafBytes; ++i) first = mutator.New<Leaf>(first);
-    return first;
-  }
   static int64_t MappingsOf(const Heap& heap) {
     const absl::StatusOr<int64_t> mappings = heap.CountKernelMappings();
     EXPECT_TRUE(mappings.ok()) << mappings.status();
@@ -60,15 +35,6 @@ class GivingBackTest : public ::testing::Test {
     const absl::StatusOr<platform::Bytes> resident = platform::ResidentIn(space.committed());
     EXPECT_TRUE(resident.ok()) << resident.status();
     return resident.ok() ? resident->count() : 0;
-  }
-  // Until `holds`, or for ten seconds.
-  template <typename Condition>
-  static bool Eventually(Condition holds) {
-    for (int i = 0; i < 1'000; ++i) {
-      if (holds()) return true;
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    return false;
   }
   // Fills much of the heap and drops most of it, in another pattern each time: what is given back
   // has holes of all sizes.
@@ -84,9 +50,6 @@ class GivingBackTest : public ::testing::Test {
     }
     ASSERT_TRUE(heap.Collect().ok());
   }
-
-  platform::FakeSystem system_;
-  Options options_;
 };
 
 TEST_F(GivingBackTest, KernelMappingsAreBounded) {

@@ -111,7 +111,16 @@ class HeapCore {
 
   // The right to stop mutators: of one thread at a time, while cycles are concurrent. A thread that
   // waits for it runs in no heap.
-  class Turn;
+  class Turn {
+   public:
+    explicit Turn(HeapCore& core);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    HeapCore& core_;
+  };
 
   absl::Status Start();
   void StartBackground();

@@ -198,19 +198,10 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void MinorCycle::ScanAs(Reference object) {
 void MinorCycle::ClearWeakRoots() {
   const RootTable::Scan weak(weak_roots_);
   weak.VisitStored([this](std::atomic<uintptr_t>& slot) {
-    // Relaxed, and release: as ForwardEdge.
-    const Reference reference = slot.load(std::memory_order_relaxed);
+    const Reference reference = slot.load(std::memory_order_relaxed);  // as ForwardEdge
     if (!spaces_.InNursery(reference)) return false;
-    Reference now = reference;
-    if (nursery_.InFromSpace(reference)) {
-      const ForwardingWord::Snapshot word = ForwardingWord::Of(reference).LoadPlain();
-      if (word.is_forwarded()) {
-        now = word.forwarded();
-      } else if (!word.retained_in(nursery_.cycle_parity())) {
-        now = 0;
-      }
-      slot.store(now, std::memory_order_release);
-    }
+    const Reference now = nursery_.SurvivorOf(reference);
+    if (now != reference) slot.store(now, std::memory_order_release);  // as ForwardEdge
     return spaces_.InNursery(now);
   });
 }

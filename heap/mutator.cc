@@ -3,31 +3,28 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
 #include "absl/strings/str_cat.h"
-#include "copyspace/field_log.h"
 #include "heap/align.h"
 #include "heap/fork_registry.h"
 #include "heap/heap.h"
 #include "heap/heap_core.h"
-#include "heap/load_barrier.h"
 #include "heap/mutator_forwarder.h"
 #include "heap/region_walk.h"
 #include "heap/store_barrier.h"
+#include "heap/thread_barriers.h"
 
 namespace ebb {
 
 using internal::HeapCore;
 
-namespace {
+constinit thread_local Mutator* Mutator::this_threads_mutators = nullptr;
 
-// The calling thread's mutators, newest first, linked by next_on_thread_.
-constinit thread_local Mutator* this_threads_mutators = nullptr;
+namespace {
 
 std::string ThreadName() {
   char name[32] = "";
@@ -36,98 +33,6 @@ std::string ThreadName() {
 }
 
 }  // namespace
-
-namespace internal {
-
-// The barriers of the calling thread. Stateless: one serves all threads.
-class ThreadBarriers final : public LoadBarrier {
- public:
-  uintptr_t Forward(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
-    const Mutator* m = ArmedFor(bits);
-    return m == nullptr ? bits : m->forwarder_->ForwardLoaded(slot, bits);
-  }
-
-  uintptr_t ForwardWeak(std::atomic<uintptr_t>& slot, uintptr_t bits) override {
-    const Mutator* m = ArmedFor(bits);
-    return m == nullptr ? bits : m->forwarder_->ForwardLoadedWeak(slot, bits);
-  }
-
-  static void LogEdge(uintptr_t edge) {
-    for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-      Spaces& spaces = m->heap_->spaces();
-      if (!m->runs() || !spaces.Contains(edge)) continue;
-      // Not every edge that comes here leads to a young object. If another thread has stored
-      // something else by now, that one logs it. Relaxed: only where it leads is looked at.
-      const uintptr_t value = Slot(edge).load(std::memory_order_relaxed);
-      if (spaces.InNursery(value) && !spaces.InNursery(edge) && spaces.Remember(edge)) {
-        m->edges_.Add(edge);
-      }
-      return;
-    }
-  }
-
-  // A word of bits, and so up to 64 edges, at a time. What LogEdge says of each edge holds here.
-  static void LogRange(uintptr_t begin, size_t count) {
-    for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-      Spaces& spaces = m->heap_->spaces();
-      if (!m->runs() || !spaces.Contains(begin)) continue;
-      if (!spaces.has_generations() || spaces.InNursery(begin)) return;
-      const uintptr_t end = begin + count * sizeof(uintptr_t);
-      for (uintptr_t edge = begin; edge < end;) {
-        const uintptr_t group = edge & ~(copyspace::kLogGroup - 1);
-        uint64_t young = 0;
-        for (; edge < std::min(group + copyspace::kLogGroup, end); edge += sizeof(uintptr_t)) {
-          // Relaxed: only where it leads is looked at.
-          const uintptr_t value = Slot(edge).load(std::memory_order_relaxed);
-          if (spaces.InNursery(value)) young |= copyspace::LogBit(edge);
-        }
-        if (young == 0) continue;
-        copyspace::ForEachEdge(group, spaces.RememberEach(group, young),
-                               [m](uintptr_t logged) { m->edges_.Add(logged); });
-      }
-      return;
-    }
-  }
-
-  // What is to pass of the calling thread's stores.
-  static StoreFilter FilterForStores() {
-    StoreFilter filter = kAllStoresPass;
-    bool any = false;
-    for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-      if (!m->runs() || !m->heap_->spaces().has_generations()) continue;
-      // Two nurseries are in different places.
-      if (std::exchange(any, true)) return NoStorePasses(&LogEdge, &LogRange);
-      filter = m->heap_->spaces().FilterForStores(&LogEdge, &LogRange);
-    }
-    return filter;
-  }
-
-  // What is to pass of its loads.
-  LoadFilter FilterForLoads() {
-    LoadFilter filter = kAllPass;
-    for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-      if (!IsArmed(*m)) continue;
-      // Two heaps have their objects in different places.
-      if (filter.barrier != nullptr) return NonePasses(*this);
-      filter = m->heap_->spaces().FilterFor(*this);
-    }
-    return filter;
-  }
-
- private:
-  // The mutator whose heap the reference is of, if its barrier is armed.
-  static const Mutator* ArmedFor(uintptr_t bits) {
-    if (bits == 0) return nullptr;
-    const Mutator* m = this_threads_mutators;
-    while (m != nullptr && !(IsArmed(*m) && m->heap_->spaces().Contains(bits))) {
-      m = m->next_on_thread_;
-    }
-    return m;
-  }
-  static bool IsArmed(const Mutator& mutator) { return mutator.runs() && mutator.barrier_armed_; }
-};
-
-}  // namespace internal
 
 Mutator::Mutator(Heap& heap)
     : heap_(heap.core()),
@@ -288,11 +193,7 @@ void Mutator::ForwardOwedRoots() {
   }
 }
 
-void Mutator::UpdateBarriers() {
-  static constinit internal::ThreadBarriers barriers;
-  internal::load_filter = barriers.FilterForLoads();
-  internal::store_filter = internal::ThreadBarriers::FilterForStores();
-}
+void Mutator::UpdateBarriers() { internal::ThreadBarriers::Update(); }
 
 void Mutator::HandOverGreys() {
   if (forwarder_ != nullptr) forwarder_->HandOver();

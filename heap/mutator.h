@@ -382,6 +382,8 @@ class Mutator {
   std::shared_ptr<internal::HeapCore> heap_;
   std::unique_ptr<internal::MutatorForwarder> forwarder_;  // null unless cycles are concurrent
   internal::EdgeBuffer edges_;
+  // The calling thread's, newest first, linked by next_on_thread_.
+  static constinit thread_local Mutator* this_threads_mutators;
   Mutator* next_on_thread_ = nullptr;
   Mutator* suspended_ = nullptr;  // of the same thread and heap
   std::string thread_name_;

@@ -6,6 +6,7 @@ namespace ebb::internal {
 
 using copyspace::kRegionSize;
 using platform::Bytes;
+using platform::Scaled;
 
 namespace {
 
@@ -20,10 +21,6 @@ constexpr double kHeadStart = 1.0 / 8;
 constexpr int64_t kScanWeight = 2;
 // Copies are made in another order each time, so what they wasted last time is no promise.
 constexpr double kLeastWaste = 1.0 / 64;
-
-Bytes Share(double share, Bytes of) {
-  return Bytes(static_cast<int64_t>(share * static_cast<double>(of.count())));
-}
 
 }  // namespace
 
@@ -55,11 +52,11 @@ void Pacer::BeginCycle(Bytes in_copies, int64_t evacuators,
   }
   in_copies_ = in_copies;
   const Bytes fresh = std::max(in_copies - evacuated_, Bytes(0));
-  const Bytes live = std::min(in_copies, evacuated_) + Share(new_that_live_ / 2, fresh);
+  const Bytes live = std::min(in_copies, evacuated_) + Scaled(fresh, new_that_live_ / 2);
   // Mutators may be many, and blocked.
   const Bytes open_regions = std::min(evacuators * kRegionSize, space_.room().for_mutators / 8);
   const auto with_waste = [open_regions](Bytes bytes, double waste) {
-    return bytes + Share(waste, bytes) + open_regions;
+    return bytes + Scaled(bytes, waste) + open_regions;
   };
   space_.KeepForEvacuation({.expected = with_waste(live, waste_),
                             .at_least = open_regions,
@@ -103,6 +100,7 @@ Pacer::Advice Pacer::Advise(Bytes scanned) {
   const bool begin_cycle = room.for_mutators < std::min(request_below, MostRoomAtRequest());
   if (begin_cycle && !cycle_runs) {
     int64_t none = kNoRequest;
+    // Relaxed: see its declaration.
     room_at_request_.compare_exchange_strong(none, room.for_mutators.count(),
                                              std::memory_order_relaxed);
   }
@@ -115,7 +113,7 @@ Pacer::Advice Pacer::Advise(Bytes scanned) {
       Bytes(for_evacuation_at_flip_.load(std::memory_order_relaxed)) + kScanWeight * scans;
   const Bytes to_do = room.for_evacuation + kScanWeight * std::max(scans - scanned, Bytes(0));
   const double until_finish = std::max(left - kRoomToFinish, 0.0) / (1 - kRoomToFinish);
-  const Bytes allowed = Share((1 + kHeadStart) * until_finish, in_all);
+  const Bytes allowed = Scaled(in_all, (1 + kHeadStart) * until_finish);
   const Bytes behind = std::max(to_do - allowed, Bytes(0));
   return {begin_cycle, std::min(behind, kMostAssistance)};
 }

@@ -90,17 +90,16 @@ RootSlot* RootTable::Duplicate(RootSlot* slot) {
   // in Field.
   const uintptr_t bits = slot->bits_.load(std::memory_order_acquire);
   if (table.forwarding_ && bits != 0) late.push_back(copy);
-  Store(copy, bits);
+  StoreWeak(copy, bits);  // or a Persistent's, of which nobody asks
   return copy;
 }
 
-// Release as in Field: the payload is the body of the object.
-void RootTable::Store(RootSlot* slot, uintptr_t bits) {
+void RootTable::StoreWeak(RootSlot* slot, uintptr_t bits) {
   // Relaxed: the pause in which VisitStored reads it orders it. Looked at first, since most stores
   // find it set, and its cache line is shared.
   std::atomic<bool>& stored = *ChunkOf(slot).stored;
   if (!stored.load(std::memory_order_relaxed)) stored.store(true, std::memory_order_relaxed);
-  slot->bits_.store(bits, std::memory_order_release);
+  slot->Store(bits);
 }
 
 void RootTable::StoreNull(RootSlot* slot) {
@@ -205,12 +204,11 @@ void RootTable::Scan::Visit(
 void RootTable::Scan::VisitStored(
     absl::FunctionRef<bool(std::atomic<uintptr_t>& slot)> visit) const {
   for (size_t i = 0; i < table_.chunks_.size(); ++i) {
-    // Relaxed, both: as VisitChunk.
     std::atomic<bool>& stored = table_.stored_[i];
-    if (!stored.load(std::memory_order_relaxed)) continue;
+    if (!stored.load(std::memory_order_relaxed)) continue;  // as VisitChunk
     bool again = false;
     VisitChunk(i, [&](std::atomic<uintptr_t>& slot) { again |= visit(slot); });
-    stored.store(again, std::memory_order_relaxed);
+    stored.store(again, std::memory_order_relaxed);  // as VisitChunk
   }
 }
 

@@ -26,6 +26,8 @@ class RootSlot {
  public:
   // As of a Field: by attached threads, through the load barrier.
   uintptr_t Load() { return LoadReference(bits_); }
+  // Release as in Field: the payload is the body of the object.
+  void Store(uintptr_t bits) { bits_.store(bits, std::memory_order_release); }
   // The same of a Weak's slot.
   uintptr_t LoadWeak() { return LoadWeakReference(bits_); }
   bool is_null() const { return bits_.load(std::memory_order_relaxed) == 0; }  // publishes nothing
@@ -56,8 +58,8 @@ class RootTable {
   static void Release(RootSlot* slot);
   // A new slot with the same value.
   static RootSlot* Duplicate(RootSlot* slot);
-  // By attached threads, and by whoever has just acquired the slot.
-  static void Store(RootSlot* slot, uintptr_t bits);
+  // RootSlot::Store, of a Weak's slot: for VisitStored.
+  static void StoreWeak(RootSlot* slot, uintptr_t bits);
   // By any thread, attached or not: waits for a cycle that is forwarding the slot.
   static void StoreNull(RootSlot* slot);
   // Stops the program, saying what to do, if there is no slot.
@@ -162,7 +164,11 @@ class RootHandle {
   // Needs a slot (checked).
   void Store(uintptr_t bits) {
     RootTable::CheckHasHeap(slot_);
-    RootTable::Store(slot_, bits);
+    slot_->Store(bits);
+  }
+  void StoreWeak(uintptr_t bits) {
+    RootTable::CheckHasHeap(slot_);
+    RootTable::StoreWeak(slot_, bits);
   }
   void StoreNull() {
     if (slot_ != nullptr) RootTable::StoreNull(slot_);

@@ -62,7 +62,7 @@ std::vector<RootSlot*> AcquireSlots(RootTable& table, size_t count, uintptr_t ge
   std::vector<RootSlot*> slots;
   for (size_t i = 0; i < count; ++i) {
     slots.push_back(table.Acquire());
-    RootTable::Store(slots.back(), Bits(generation));
+    slots.back()->Store(Bits(generation));
   }
   return slots;
 }
@@ -176,7 +176,7 @@ TEST(RootTableForwardTest, SlotsComeAndGoMeanwhile) {
           const std::shared_lock lock(pause);
           slots.push_back(table->Acquire());
           // Relaxed: the lock orders it after the store.
-          RootTable::Store(slots.back(), Bits(generation.load(std::memory_order_relaxed)));
+          slots.back()->Store(Bits(generation.load(std::memory_order_relaxed)));
         } else if (choice == 5) {
           slots.push_back(table->Acquire());
           if (random() % 2 == 0) RootTable::StoreNull(slots[random() % slots.size()]);

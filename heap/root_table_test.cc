@@ -35,8 +35,8 @@ TEST(RootTableTest, ScanMeetsWhatIsInUseAndNotNull) {
   RootSlot* b = table->Acquire();
   RootSlot* c = table->Acquire();
   EXPECT_EQ(a->Load(), 0u);
-  RootTable::Store(a, 16);
-  RootTable::Store(b, 32);
+  a->Store(16);
+  b->Store(32);
   RootSlot* d = RootTable::Duplicate(b);
   EXPECT_EQ(Values(*table), (std::vector<uintptr_t>{16, 32, 32}));
   EXPECT_EQ(table->slots_in_use(), 4);
@@ -51,7 +51,7 @@ TEST(RootTableTest, ScanMeetsWhatIsInUseAndNotNull) {
 TEST(RootTableTest, ScanMayChangeValues) {
   RootTable* table = RootTable::New();
   RootSlot* slot = table->Acquire();
-  RootTable::Store(slot, 16);
+  slot->Store(16);
   {
     const RootTable::Scan scan(*table);
     scan.VisitChunk(0, [](std::atomic<uintptr_t>& bits) {
@@ -68,7 +68,7 @@ TEST(RootTableTest, GrowsByChunksAndReusesSlots) {
   std::vector<RootSlot*> slots;
   for (size_t i = 0; i < 3 * kSlotsPerChunk; ++i) {
     slots.push_back(table->Acquire());
-    RootTable::Store(slots.back(), 8 * (i + 1));
+    slots.back()->Store(8 * (i + 1));
   }
   EXPECT_EQ(RootTable::Scan(*table).chunk_count(), 3u);
   EXPECT_EQ(Values(*table).size(), slots.size());
@@ -85,10 +85,10 @@ TEST(RootTableTest, GrowsByChunksAndReusesSlots) {
 TEST(RootTableTest, ClearedSlotsAreStillRoots) {
   RootTable* table = RootTable::New();
   RootSlot* slot = table->Acquire();
-  RootTable::Store(slot, 16);
+  slot->Store(16);
   table->Clear();
   EXPECT_EQ(slot->Load(), 0u);
-  RootTable::Store(slot, 24);
+  slot->Store(24);
   EXPECT_EQ(Values(*table), (std::vector<uintptr_t>{24}));
   RootTable::Release(slot);
   table->Clear();  // without a slot in use the table is still the heap's
@@ -100,7 +100,7 @@ TEST(RootTableTest, ClearedSlotsAreStillRoots) {
 TEST(RootTableTest, SlotsOutliveTheHeap) {
   RootTable* table = RootTable::New();
   RootSlot* a = table->Acquire();
-  RootTable::Store(a, 16);
+  a->Store(16);
   table->Disown();
   EXPECT_EQ(a->Load(), 0u);
   RootSlot* b = RootTable::Duplicate(a);
@@ -134,7 +134,7 @@ TEST(RootTableTest, ThreadsAcquireDuplicateAndReleaseWhileScanned) {
     threads.emplace_back([&, t] {
       std::mt19937_64 random(t);
       RootSlot* home = table->Acquire();
-      RootTable::Store(home, 16 * t);
+      home->Store(16 * t);
       std::vector<RootSlot*> slots;
       while (!stop.load(std::memory_order_relaxed)) {  // publishes nothing
         if (slots.empty() || random() % 2 == 0) {

@@ -10,6 +10,7 @@ namespace ebb::internal {
 using copyspace::kBlockSize;
 using platform::Bytes;
 using platform::MiB;
+using platform::Scaled;
 
 namespace {
 
@@ -29,10 +30,6 @@ constexpr double kNoPressure = 0.05;
 constexpr double kMostSqueezed = 1.0 / 8;
 
 double Seconds(int64_t nanos) { return static_cast<double>(nanos) * 1e-9; }
-
-Bytes Times(double factor, Bytes bytes) {
-  return Bytes(static_cast<int64_t>(factor * static_cast<double>(bytes.count())));
-}
 
 }  // namespace
 
@@ -67,7 +64,7 @@ void Sizer::NoteTick(Bytes allocated, double pressure, int64_t now) {
 }
 
 Bytes Sizer::Needed() const {
-  return Times(1 + kNeededShare, 2 * last_.live_in_copies + last_.beside);
+  return Scaled(2 * last_.live_in_copies + last_.beside, 1 + kNeededShare);
 }
 
 // Growable: `growth` times what lives, the usual rule.
@@ -84,7 +81,7 @@ Bytes Sizer::RoomByPolicy(Bytes most) const {
     case Sizing::kFixed:
       return most - Needed();
     case Sizing::kGrowable:
-      return Times(growth_, live) - Needed();
+      return Scaled(live, growth_) - Needed();
     case Sizing::kAdaptive: {
       const double tracing = tracing_.bytes_per_second();
       if (tracing <= 0) return Bytes(0);
@@ -99,7 +96,7 @@ Bytes Sizer::RoomByPolicy(Bytes most) const {
 Bytes Sizer::Limit(Bytes most) const {
   const Bytes least = std::min(least_, most);
   if (!any_cycle_ && policy_ != Sizing::kFixed) return least;
-  const Bytes room = Times(squeeze_, std::max(RoomByPolicy(most), kLeastRoom));
+  const Bytes room = Scaled(std::max(RoomByPolicy(most), kLeastRoom), squeeze_);
   const Bytes wanted = Needed() + std::max(room, kLeastRoom);
   return std::clamp(RoundUp(wanted, kBlockSize), least, most);
 }

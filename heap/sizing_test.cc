@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
+#include "heap/sized_heap_for_test.h"
 #include "platform/bytes.h"
 #include "platform/fake_system.h"
 
@@ -24,51 +25,13 @@ namespace {
 using platform::MiB;
 using ::testing::HasSubstr;
 
-constexpr int64_t kMiB = int64_t{1} << 20;
-
-// Large enough that a heap is soon full.
-struct Leaf {
-  Field<Leaf> left;
-  int64_t words[30];
-};
-constexpr int64_t kLeafBytes = 256;
-static_assert(sizeof(Leaf) + 8 == kLeafBytes);
-
-class SizingTest : public ::testing::Test {
+class SizingTest : public SizedHeapTest {
  protected:
-  SizingTest() {
-    options_.read_environment = false;
-    options_.system = &system_;
-    options_.collector = CollectorUnderTest();
-    options_.nursery_bytes = kMiB;
-    options_.max_bytes = 256 * kMiB;
-    options_.min_bytes = 4 * kMiB;
-    options_.page_out_tick = absl::Milliseconds(10);
-    system_.SetMemoryLimit(MiB(16 << 10));
-    system_.SetMemoryPressure(0);
-  }
+  SizingTest() { options_.min_bytes = 4 * kMiB; }
 
-  // A list of about `bytes`.
-  static Ref<Leaf> List(Mutator& mutator, int64_t bytes) {
-    Local<Leaf> first(mutator);
-    for (int64_t i = 0; i < bytes / kLeafBytes; ++i) first = mutator.New<Leaf>(first);
-    return first;
-  }
   static void Churn(Mutator& mutator, int64_t bytes) {
     for (int64_t i = 0; i < bytes / kLeafBytes; ++i) mutator.New<Leaf>();
   }
-  // Until `holds`, or for ten seconds.
-  template <typename Condition>
-  static bool Eventually(Condition holds) {
-    for (int i = 0; i < 1'000; ++i) {
-      if (holds()) return true;
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-    return false;
-  }
-
-  platform::FakeSystem system_;
-  Options options_;
 };
 
 TEST_F(SizingTest, AGrowableHeapFollowsWhatLives) {

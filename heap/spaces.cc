@@ -148,12 +148,7 @@ Spaces::~Spaces() {
 }
 
 copyspace::Reference Spaces::SurvivorOf(copyspace::Reference object) const {
-  if (copy_->Contains(object)) {
-    if (!copy_->InFromSpace(object)) return object;
-    const auto word = copyspace::ForwardingWord::Of(object).Load();
-    if (word.is_forwarded()) return word.forwarded();
-    return word.retained_in(copy_->cycle_parity()) ? object : 0;
-  }
+  if (copy_->Contains(object)) return copy_->SurvivorOf(object);
   if (InNursery(object)) return object;
   const bool marked =
       pinned_->Contains(object) ? pinned_->IsMarked(object) : large_->IsMarked(object);

@@ -26,11 +26,11 @@ class Weak {
 
   Weak() = default;  // no heap, always null; assign another Weak to it
   explicit Weak(Heap& heap) : handle_(heap.weak_roots()) {}
-  Weak(Heap& heap, Ref<T> value) : Weak(heap) { handle_.Store(value.bits()); }
+  Weak(Heap& heap, Ref<T> value) : Weak(heap) { handle_.StoreWeak(value.bits()); }
 
   // Needs a heap: a default-constructed Weak must be assigned one first (checked).
   Weak& operator=(Ref<T> value) {
-    handle_.Store(value.bits());
+    handle_.StoreWeak(value.bits());
     return *this;
   }
   Weak& operator=(std::nullptr_t) {

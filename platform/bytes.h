@@ -64,6 +64,11 @@ constexpr Bytes RoundUp(Bytes amount, Bytes unit) {
   return (amount + unit - Bytes(1)) / unit * unit;
 }
 
+// `amount` times `factor`, cut to whole bytes.
+constexpr Bytes Scaled(Bytes amount, double factor) {
+  return Bytes(static_cast<int64_t>(factor * static_cast<double>(amount.count())));
+}
+
 }  // namespace ebb::platform
 
 #endif  // EBB_PLATFORM_BYTES_H_
