@@ -447,7 +447,7 @@ Stamp Stamp::Of(const Mutator& mutator) {
 
 Stamp Stamp::At(uintptr_t place) {
   const Mutator* found = nullptr;
-  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+  for (Mutator* m = Mutator::this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
     if (!m->heap_->spaces().Contains(place)) continue;
     found = m;
     if (m->suspensions_ == 0) break;
@@ -469,7 +469,7 @@ void LocalBase::CheckHasMutator() const {
 }
 
 void Stamp::Check() const {
-  const Mutator* m = this_threads_mutators;
+  const Mutator* m = Mutator::this_threads_mutators;
   while (m != nullptr && m != mutator_) m = m->next_on_thread_;
   CHECK(m != nullptr) << ThreadName()
                       << " uses an ebb::Ref that another thread made, or whose Mutator has gone: "

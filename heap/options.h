@@ -38,10 +38,11 @@ enum class Sizing {
 // Whether transparent huge pages (2 MiB) back a heap: fewer TLB misses, for memory that is given
 // back less exactly. What a heap asks for has an effect unless the machine's setting is `never`.
 enum class HugePages {
-  // Nowhere in the heap, whatever the machine's setting. What is given back stays away until something of its 2 MiB is taken again.
+  // Nowhere in the heap, whatever the machine's setting. What is given back stays away.
   kNever,
   // Where objects move, in each 64 MiB slab as long as nothing smaller than 2 MiB of it is given
-  // back, and again once it has been taken back. What is given back stays away.
+  // back, and again once it has been taken back. What is given back stays away until something of
+  // its 2 MiB is taken again.
   kDense,
   // Everywhere. What is given back in smaller pieces comes back at the next touch of its 2 MiB, or
   // when khugepaged finds it: for heaps that give nothing back.

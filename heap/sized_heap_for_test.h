@@ -1,5 +1,5 @@
-// What the tests of heaps' sizes share: a heap of which one thing after the other is set, on a system
-// that says what it is told to say; and objects that soon fill it.
+// What the tests of heaps' sizes share: a heap of which one thing after the other is set, on a
+// system that says what it is told to say; and objects that soon fill it.
 
 #ifndef EBB_HEAP_SIZED_HEAP_FOR_TEST_H_
 #define EBB_HEAP_SIZED_HEAP_FOR_TEST_H_

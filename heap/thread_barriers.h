@@ -1,5 +1,5 @@
-// ThreadBarriers: what the load and store barriers of a thread call when a reference or an edge does
-// not pass their filters, and the filters. Design: docs/design/concurrent.md#the-load-barrier,
+// ThreadBarriers: what the load and store barriers of a thread call when a reference or an edge
+// does not pass their filters, and the filters. Design: docs/design/concurrent.md#the-load-barrier,
 // docs/design/generations.md#the-store-barrier
 
 #ifndef EBB_HEAP_THREAD_BARRIERS_H_
