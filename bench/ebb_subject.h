@@ -73,6 +73,7 @@ class EbbSubject {
 
   static absl::StatusOr<std::unique_ptr<EbbSubject>> Create(const SubjectOptions& options);
 
+  Heap& heap() { return *heap_; }
   absl::Status Collect() { return heap_->Collect(); }
   int64_t Collections() const {
     const HeapStats now = stats();

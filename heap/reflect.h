@@ -118,7 +118,7 @@ inline constexpr bool kIsPlainObject =
 // To reject a type with a message that says why, call CheckManaged instead.
 template <typename T>
 concept Managed = internal::kIsPlainObject<T> && requires { sizeof(T); } &&
-                  internal::FindMistake<T, T>() == internal::Mistake::kNone;
+                  internal::FindMistakeOfWhole<T>() == internal::Mistake::kNone;
 
 // Compiles if T is Managed; otherwise each mistake is one error, which names it and its remedy.
 template <typename T>
@@ -130,6 +130,10 @@ consteval void CheckManaged() {
   static_assert(requires { sizeof(T); }, "Ebb: a managed type must be complete where it is used.");
   if constexpr (internal::kIsPlainObject<T> && requires { sizeof(T); }) {
     internal::CheckPart<T, internal::kItself, T>();
+    static_assert(
+        internal::FindMistakeOfWhole<T>() != internal::Mistake::kCounting,
+        "Ebb: a traced type has an rc::Ptr, rc::Field or rc::Weak. Its destructor never runs, so "
+        "what it counts would stay: make the object with rc::MakePtr, or hold an ebb::Field.");
   }
 }
 

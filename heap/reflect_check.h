@@ -40,6 +40,7 @@ enum class Mistake {
   kLayout,
   kUnnamedMember,
   kOverlap,
+  kCounting,
 };
 
 inline constexpr size_t kMaxAlignment = 16;
@@ -188,12 +189,14 @@ consteval Mistake FindLayoutMistake() {
   return Mistake::kNone;
 }
 
-// What is wrong with a class T none of whose members has a mistake.
-template <typename T, typename... M>
+// What is wrong with a class T, Whole or a member of it, none of whose members has a mistake.
+template <typename Whole, typename T, typename... M>
 consteval Mistake FindClassMistake(TypeList<M...> members) {
   const bool destructor =
       !std::is_trivially_destructible_v<T> && (std::is_trivially_destructible_v<M> && ...);
-  if (destructor && !kTriviallyRelocatable<T>) return Mistake::kDestructor;
+  if (destructor && !kTriviallyRelocatable<T> && kCountedType<Whole> == nullptr) {
+    return Mistake::kDestructor;
+  }
   if (kIsTrivial<T>) return Mistake::kNone;  // no references
   if constexpr (ShapeOf<T>() == Shape::kNamed) {
     return FindNamingMistake<T>(members);
@@ -218,12 +221,25 @@ consteval Mistake FindMistake() {
         if constexpr (((FindMistake<T, N>() != Mistake::kNone) || ...)) {
           return Mistake::kInMember;
         } else {
-          return FindClassMistake<T>(members);
+          return FindClassMistake<Whole, T>(members);
         }
       }(typename MemberTable<T>::Types());
     } else {
       return Mistake::kNone;
     }
+  }
+}
+
+// What is wrong with T as a managed type.
+template <typename T>
+consteval Mistake FindMistakeOfWhole() {
+  constexpr Mistake mistake = FindMistake<T, T>();
+  if constexpr (mistake != Mistake::kNone) {
+    return mistake;
+  } else {
+    return kCountedType<T> == nullptr && CountReferences<T, Counting>() > 0
+               ? Mistake::kCounting
+               : Mistake::kNone;
   }
 }
 

@@ -71,7 +71,19 @@ inline constexpr bool kTriviallyRelocatable = false;
 template <typename T>
 inline constexpr bool kTriviallyRelocatable<std::atomic<T>> = std::is_trivially_copyable_v<T>;
 
+namespace rc::internal {
+struct CountedType;
+}  // namespace rc::internal
+
 namespace internal {
+
+// For heap/rc. Whether a T counts the object that it refers to.
+template <typename T>
+inline constexpr bool kIsCounting = false;
+// How objects of type T are destroyed when nothing refers to them any more; null for a traced type,
+// whose objects are not.
+template <typename T>
+inline constexpr const rc::internal::CountedType* kCountedType = nullptr;
 
 template <typename M>
 struct NamedMember {

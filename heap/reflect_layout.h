@@ -125,16 +125,27 @@ struct MemberTable<T, Shape::kAggregate> {
   static constexpr auto kOffsets = kLayout.offsets;
 };
 
+// Which references are counted: those that are traced,
+struct Traced {
+  template <typename T>
+  static constexpr bool kIncludes = kIsReference<T>;
+};
+// or those that count what they refer to.
+struct Counting {
+  template <typename T>
+  static constexpr bool kIncludes = kIsCounting<T>;
+};
+
 // How many references a value of type M holds.
-template <typename M>
+template <typename M, typename Kind = Traced>
 consteval size_t CountReferences() {
   using T = ElementOf<M>;
   constexpr Shape shape = ShapeOf<T>();
-  if constexpr (shape == Shape::kReference) {
+  if constexpr (Kind::template kIncludes<T>) {
     return Elements<M>::kCount;
   } else if constexpr (shape == Shape::kNamed || shape == Shape::kAggregate) {
     return Elements<M>::kCount * []<typename... N>(TypeList<N...>) {
-      return (size_t{0} + ... + CountReferences<N>());
+      return (size_t{0} + ... + CountReferences<N, Kind>());
     }(typename MemberTable<T>::Types());
   } else {
     return 0;

@@ -31,8 +31,8 @@ def _compiled_once(name, deps):
         copts = COPTS,
         alwayslink = True,
         deps = deps + [
-            ":ebb",
-            ":heap_for_test",
+            "//heap:ebb",
+            "//heap:heap_for_test",
             "@com_google_googletest//:gtest_main",
         ],
     )
@@ -49,8 +49,16 @@ def heap_test(name, deps = [], **kwargs):
             **kwargs
         )
 
-def all_collectors_test(name, deps = [], others = ["parallel", "generational"], **kwargs):
-    """A test that sets its own stress options, and CollectorUnderTest() (heap/heap_for_test.h)."""
+def all_collectors_test(
+        name,
+        deps = [],
+        others = ["parallel", "generational"],
+        others_tags = [],
+        **kwargs):
+    """A test that sets its own stress options, and CollectorUnderTest() (heap/heap_for_test.h).
+
+    others_tags: ["once"] where the other collectors make no difference that a sanitizer would see.
+    """
     cases = _compiled_once(name, deps)
     native.cc_test(name = name, deps = cases, **kwargs)
     for collector in others:
@@ -58,5 +66,6 @@ def all_collectors_test(name, deps = [], others = ["parallel", "generational"], 
             name = name + "_" + collector,
             deps = cases,
             env = {"EBB_TEST_COLLECTOR": collector},
+            tags = others_tags,
             **kwargs
         )

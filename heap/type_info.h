@@ -46,6 +46,8 @@ struct alignas(32) TypeInfo {
   // kTypeInfoMagic: Heap::Verify tells a header from a stray word by it (inv.type-magic).
   uint32_t magic = kTypeInfoMagic;
   std::string_view name;
+  // How an object is destroyed that is reclaimed by its count; null: it is traced.
+  const rc::internal::CountedType* counted = nullptr;
 
   constexpr bool has_references() const { return pointer_map != 0 || offset_count != 0; }
 
@@ -107,6 +109,7 @@ consteval TypeInfo MakeTypeInfo() {
     type.align16 = alignof(T) > 8;
     type.object_bytes = static_cast<uint32_t>(kHeaderBytes + ((sizeof(T) + 7) & ~size_t{7}));
     type.name = TypeName<T>();
+    type.counted = kCountedType<T>;
     SetReferences<T>(type);
   }
   return type;

@@ -1,0 +1,299 @@
+// W5, reference counts: (a) a pointer copied and dropped by the thread that made its object; (b)
+// the same by two threads at once; (c) trees built and dropped; (d) a long list dropped. Ebb's
+// rc::Ptr against std::shared_ptr.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "bench/meter.h"
+#include "bench/subjects.h"
+#include "bench/threads.h"
+#include "bench/workload.h"
+#include "heap/rc/rc.h"
+
+namespace ebb::bench {
+namespace {
+
+// The words in which the four are written: a Client is what one thread counts with.
+class RcClient {
+ public:
+  template <typename T>
+  using Pointer = rc::Ptr<T>;
+  template <typename T>
+  using Edge = rc::Field<T>;
+
+  // One for each thread.
+  class Domain {
+   public:
+    explicit Domain(EbbSubject& subject) : domain(subject.heap()) {}
+    rc::Domain domain;
+  };
+  RcClient(Domain& domain, EbbSubject::Thread& thread) : owner_(domain.domain, thread) {}
+
+  template <typename T, typename... Args>
+  rc::Ptr<T> Make(Args&&... args) {
+    return rc::MakePtr<T>(std::forward<Args>(args)...);
+  }
+  // Drops what hangs on `head`, by `next`, without recursion.
+  template <typename T>
+  static void DropList(rc::Ptr<T> head) {
+    head = nullptr;
+  }
+
+ private:
+  rc::Owner owner_;
+};
+
+class SharedClient {
+ public:
+  template <typename T>
+  using Pointer = std::shared_ptr<T>;
+  template <typename T>
+  using Edge = std::shared_ptr<T>;
+
+  struct Domain {
+    explicit Domain(SharedSubject&) {}
+  };
+  SharedClient(Domain&, SharedSubject::Thread& thread) : thread_(thread) {}
+
+  template <typename T, typename... Args>
+  std::shared_ptr<T> Make(Args&&... args) {
+    return thread_.New<T>(std::forward<Args>(args)...);
+  }
+  template <typename T>
+  static void DropList(std::shared_ptr<T> head) {
+    while (head != nullptr) {
+      std::shared_ptr<T> next = std::move(head->next);
+      head = std::move(next);
+    }
+  }
+
+ private:
+  SharedSubject::Thread& thread_;
+};
+
+template <typename S>
+using ClientOf = std::conditional_t<std::is_same_v<S, EbbSubject>, RcClient, SharedClient>;
+
+// Calls body(client), which returns a Status, on one thread of the subject that is named.
+template <typename Body>
+absl::StatusOr<Record> OnClient(const SubjectOptions& options, Body body) {
+  Record record;
+  const auto run = [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
+    typename ClientOf<S>::Domain domain(subject);
+    absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) -> absl::Status {
+      ClientOf<S> client(domain, thread);
+      return body(client, record);
+    });
+    if (!status.ok()) return status;
+    subject.Describe(record);
+    return record;
+  };
+  if (options.name == "ebb") return OnSubject<EbbSubject>(options, run);
+  return OnSubject<SharedSubject>(options, run);
+}
+
+struct Plain {
+  int64_t value = 0;
+};
+
+// The compiler must take it that somebody looks at the pointer.
+template <typename P>
+inline void Look(P& pointer) {
+  asm volatile("" : : "r"(&pointer) : "memory");
+}
+
+template <typename P>
+void CopyAndDrop(const P& pointer, int64_t times) {
+  for (int64_t i = 0; i < times; ++i) {
+    P copy = pointer;
+    Look(copy);
+  }
+}
+
+constexpr int64_t kSmallHeapBytes = 8 << 20;
+
+absl::StatusOr<Record> RunW5a(const RunSpec& spec) {
+  const int64_t times = spec.smoke ? 2'000'000 : 500'000'000;
+  return OnClient(OptionsFor(spec, kSmallHeapBytes), [&](auto& client, Record& record) {
+    const auto pointer = client.template Make<Plain>();
+    Meter meter;
+    meter.Start();
+    CopyAndDrop(pointer, times);
+    meter.Stop();
+    meter.Write(record);
+    record.Set("operations", times);
+    record.Set("ns", absl::ToDoubleNanoseconds(meter.wall()) / static_cast<double>(times));
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<Record> RunW5b(const RunSpec& spec) {
+  const int64_t times = spec.smoke ? 500'000 : 100'000'000;
+  return OnClient(OptionsFor(spec, kSmallHeapBytes), [&](auto& client, Record& record) {
+    const auto pointer = client.template Make<Plain>();
+    std::atomic<int> ready = 0;
+    const auto work = [&] {
+      // Both begin at once. Relaxed: nothing else is published.
+      ready.fetch_add(1, std::memory_order_relaxed);
+      while (ready.load(std::memory_order_relaxed) < 2) {
+      }
+      CopyAndDrop(pointer, times);
+    };
+    Meter meter;
+    meter.Start();
+    std::thread other(work);
+    work();
+    other.join();
+    meter.Stop();
+    meter.Write(record);
+    record.Set("operations", 2 * times);
+    record.Set("ns", absl::ToDoubleNanoseconds(meter.wall()) / static_cast<double>(times));
+    return absl::OkStatus();
+  });
+}
+
+template <typename Client>
+struct TreeNode {
+  typename Client::template Edge<TreeNode> left, right;
+
+  TreeNode(typename Client::template Pointer<TreeNode> l,
+           typename Client::template Pointer<TreeNode> r)
+      : left(std::move(l)), right(std::move(r)) {}
+  EBB_FIELDS(TreeNode, left, right)
+};
+
+template <typename Client>
+typename Client::template Pointer<TreeNode<Client>> BuildTree(Client& client, int depth) {
+  if (depth == 0) return client.template Make<TreeNode<Client>>(nullptr, nullptr);
+  auto left = BuildTree(client, depth - 1);
+  auto right = BuildTree(client, depth - 1);
+  return client.template Make<TreeNode<Client>>(std::move(left), std::move(right));
+}
+
+struct Trees {
+  int depth;
+  int times;
+  int64_t nodes() const { return (int64_t{2} << depth) - 1; }
+};
+
+absl::StatusOr<Record> RunW5c(const RunSpec& spec) {
+  const Trees trees = spec.smoke ? Trees{14, 10} : Trees{22, 20};
+  // 24 bytes an object; the cells are not part of the heap.
+  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 24.0) * trees.nodes();
+  return OnClient(OptionsFor(spec, heap_bytes), [&](auto& client, Record& record) {
+    absl::Duration building, dropping;
+    Meter meter;
+    meter.Start();
+    for (int i = 0; i < trees.times; ++i) {
+      const absl::Duration start = MonotonicNow();
+      auto tree = BuildTree(client, trees.depth);
+      const absl::Duration built = MonotonicNow();
+      tree = nullptr;
+      building += built - start;
+      dropping += MonotonicNow() - built;
+    }
+    meter.Stop();
+    meter.Write(record);
+    const auto nodes = static_cast<double>(trees.nodes() * trees.times);
+    record.Set("build_ns", absl::ToDoubleNanoseconds(building) / nodes);
+    record.Set("drop_ns", absl::ToDoubleNanoseconds(dropping) / nodes);
+    return absl::OkStatus();
+  });
+}
+
+template <typename Client>
+struct ListNode {
+  typename Client::template Edge<ListNode> next;
+  int64_t value;
+
+  ListNode(typename Client::template Pointer<ListNode> n, int64_t v)
+      : next(std::move(n)), value(v) {}
+  EBB_FIELDS(ListNode, next, value)
+};
+
+absl::StatusOr<Record> RunW5d(const RunSpec& spec) {
+  const int64_t length = spec.smoke ? 100'000 : 10'000'000;
+  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 24.0) * length;
+  return OnClient(OptionsFor(spec, heap_bytes), [&]<typename Client>(Client& client,
+                                                                     Record& record) {
+    typename Client::template Pointer<ListNode<Client>> head;
+    for (int64_t i = 0; i < length; ++i) {
+      head = client.template Make<ListNode<Client>>(std::move(head), i);
+    }
+    Meter meter;
+    meter.Start();
+    Client::DropList(std::move(head));
+    meter.Stop();
+    meter.Write(record);
+    record.Set("drop_ns", absl::ToDoubleNanoseconds(meter.wall()) / static_cast<double>(length));
+    return absl::OkStatus();
+  });
+}
+
+Workload OfCounts(std::string name, std::string about) {
+  Workload workload;
+  workload.name = std::move(name);
+  workload.about = std::move(about);
+  workload.peers = {"glibc-shared", "mimalloc-shared", "jemalloc-shared"};
+  workload.default_peers = {"mimalloc-shared"};
+  workload.collectors = {"concurrent"};
+  return workload;
+}
+
+Bar OfPeer(std::string of, double at_most, double heap_multiple) {
+  Bar bar;
+  bar.of = std::move(of);
+  bar.at_most = at_most;
+  bar.collector = "concurrent";
+  bar.heap_multiple = heap_multiple;
+  bar.peer = "mimalloc-shared";
+  return bar;
+}
+
+}  // namespace
+
+Workload W5aCopyOwn() {
+  Workload workload = OfCounts("W5a", "copy and drop a counted pointer on its owner's thread");
+  workload.details = {"ns"};
+  workload.bars = {OfPeer("wall_s", 0.15, 0)};
+  workload.run = &RunW5a;
+  return workload;
+}
+
+Workload W5bCopyShared() {
+  Workload workload = OfCounts("W5b", "two threads copy one counted pointer");
+  workload.details = {"ns"};
+  workload.bars = {OfPeer("wall_s", 0.2, 0)};
+  workload.run = &RunW5b;
+  return workload;
+}
+
+Workload W5cTrees() {
+  Workload workload = OfCounts("W5c", "trees of counted nodes built and dropped");
+  workload.heap_multiples = {5};
+  workload.details = {"build_ns", "drop_ns"};
+  workload.bars = {OfPeer("build_ns", 0.8, 5), OfPeer("drop_ns", 0.8, 5)};
+  workload.run = &RunW5c;
+  return workload;
+}
+
+Workload W5dList() {
+  Workload workload = OfCounts("W5d", "a list of 10 M counted nodes dropped");
+  workload.heap_multiples = {5};
+  workload.details = {"drop_ns"};
+  workload.bars = {OfPeer("drop_ns", 1, 5)};
+  workload.run = &RunW5d;
+  return workload;
+}
+
+}  // namespace ebb::bench

@@ -1,0 +1,14 @@
+#!/bin/bash
+# counting destroys each part once, at once, whenever the heap collects.
+set -euo pipefail
+expected='first chapter of book
+2 references
+a part goes
+its book has gone
+a part goes
+a part goes
+3 of 3 destroyed'
+for options in "" stress_collect_every=1 collector=generational,nursery_bypass=false; do
+  got=$(EBB_OPTIONS=$options examples/counting 2>log) || { cat log; exit 1; }
+  [[ $got == "$expected" ]] || { printf 'with "%s":\n%s\n' "$options" "$got"; exit 1; }
+done

@@ -1,0 +1,219 @@
+// Cell: the side record of a counted object, and the protocol of its counts. Design:
+// docs/design/counting.md
+
+#ifndef EBB_HEAP_RC_CELL_H_
+#define EBB_HEAP_RC_CELL_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "heap/field.h"
+#include "heap/rc/thread_index.h"
+#include "heap/ref.h"
+
+namespace ebb::rc::internal {
+
+class CellTable;
+struct CellChunk;
+
+// What an address column refers to.
+struct CountedObject {};
+
+// Biased counts (Choi, Shull, Torrellas: Biased Reference Counting, PACT 2018; with the queue of
+// PEP 703). An object's count is the sum of two: the owner's, which its thread changes without
+// atomics, and the shared one, which everybody else changes, and which may be negative. Merging
+// adds the first to the second, and then there is no owner.
+//
+// inv.owner-holds: a cell that has an owner has an owner's count of at least one, so it is alive;
+// whoever makes that count zero merges in the same breath.
+// inv.queue-holds: a reference dropped by another thread while the shared count is zero is not
+// counted down: the owner's queue has it, and the cell lives until the owner takes it out.
+// inv.one-death: exactly one thread sees a cell die: the owner whose count goes to zero and who
+// sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
+// zero. From then on Upgrade fails.
+//
+// Model: heap/rc/biased_counts.pml.
+//
+// A Cell is where its owner's index is; its other parts lie at the same place of other columns of
+// its chunk. So threads that count one object do not write what others read: the owner writes its
+// count, others write the shared one, and all read the index.
+class Cell {
+ public:
+  enum class Outcome {
+    kAlive,
+    kDead,   // the caller is the one that reclaims it
+    kQueue,  // the caller hands the reference to the queue of `owner`
+  };
+
+  Cell() = default;  // free
+  Cell(const Cell&) = delete;
+  Cell& operator=(const Cell&) = delete;
+
+  // One more reference; the caller holds one. Any thread.
+  void Retain() {
+    // Relaxed: an owner's index is written by its own thread, or by one that found its thread gone
+    // and is ordered by a lock; any other value leads to the shared count, which is right for all.
+    if (owner_.load(std::memory_order_relaxed) == this_thread) [[likely]] {
+      if (++owners_count() != 0) [[likely]]
+        return;
+    }
+    RetainSlow();
+  }
+  // One reference less: the caller's.
+  void Release() {
+    // Relaxed: as above.
+    if (owner_.load(std::memory_order_relaxed) == this_thread) [[likely]] {
+      if (--owners_count() != 0) [[likely]]
+        return;
+    }
+    ReleaseSlow(*this);
+  }
+
+  // What Release does when it is not one of several. By the owner, whose count is zero:
+  Outcome MergeZero();
+  // By any other thread.
+  Outcome ReleaseShared(ThreadIndex& owner);
+  // A reference that a queue has, taken out of the queue of `owner` by its thread, or when there is
+  // no such thread any more.
+  Outcome MergeQueued(ThreadIndex owner);
+
+  // Weak references. Retain and release of one; true: the object has gone, and this was the last
+  // that named its cell.
+  void RetainWeak();
+  bool ReleaseWeak();
+  // One more reference, unless the cell is dead. By who holds a weak one.
+  bool Upgrade();
+
+  // From here on it is alive for good. Any thread that holds a reference.
+  void MakeImmortal();
+
+  // Around the cell's life, by who alone knows of it.
+  // One reference, of the calling thread if it owns anything.
+  void Start();
+  // The object has gone. True: no weak reference is left either, so the cell is free.
+  bool Finish();
+
+  // What a dead or free cell is linked by in a list; undefined until it has been set.
+  Cell* next() const;
+  void set_next(Cell* next);
+
+  // The object, through the load barrier; null when the domain has gone. By attached threads.
+  Ref<CountedObject> Load() const;
+  // Where its address is; null when the domain has gone.
+  Field<CountedObject>* address() const;
+  CellChunk& chunk() const;
+
+  // A snapshot, for tests and reports. Exact when no other thread counts.
+  int64_t Count() const;
+  bool is_immortal() const { return owner_.load(std::memory_order_relaxed) == kImmortal; }
+
+ private:
+  // The shared word: four flags, the number of weak references, and the shared count, which is
+  // signed and so in the upper half. One word, so that each step of the protocol is one atomic
+  // change. Zero: there is an owner, and no reference but its own.
+  static constexpr int64_t kQueued = 1;   // the owner's queue has a reference
+  static constexpr int64_t kMerged = 2;   // there is no owner: the shared count is all there is
+  static constexpr int64_t kGone = 4;     // the object has been destroyed
+  static constexpr int64_t kForGood = 8;  // immortal
+  static constexpr int64_t kOneWeak = 16;
+  static constexpr int64_t kOne = int64_t{1} << 32;
+  // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
+  // would overflow: threads that have passed the check may still add a few.
+  static constexpr int64_t kManyWeak = int64_t{1} << 27;
+  static constexpr int64_t kMany = int64_t{1} << 30;
+  static constexpr int64_t CountIn(int64_t word) { return word >> 32; }
+  static constexpr int64_t WeakIn(int64_t word) { return (word & (kOne - 1)) / kOneWeak; }
+
+  Outcome MergeZeroSlow(int64_t word);
+  bool FinishSlow();
+  [[gnu::noinline]] void RetainSlow();
+  [[gnu::noinline]] static void ReleaseSlow(Cell& cell);  // in owner.cc: reclaims
+
+  size_t index() const;
+  uint32_t& owners_count() const;
+  std::atomic<int64_t>& shared() const;
+
+  std::atomic<ThreadIndex> owner_ = kNoOwner;
+};
+
+// Cells in aligned pieces of memory, column by column. They outlive the heap of their objects for
+// as long as references name them; the addresses are an array in that heap, which is long enough to
+// be a large object: it does not move, and the collector traces it as any other.
+struct CellChunk {
+  static constexpr size_t kBytes = size_t{128} << 10;
+  static constexpr size_t kHeaderBytes = 256;
+  static constexpr size_t kCells = (kBytes - kHeaderBytes) / 16;
+
+  CellTable* table = nullptr;
+  // Element 0 of the address column; null once the domain has gone. Relaxed: it is set before a
+  // cell of the chunk is published, and nulled when nobody uses the domain any more.
+  std::atomic<Field<CountedObject>*> addresses = nullptr;
+
+  alignas(kHeaderBytes) std::array<Cell, kCells> owners;
+  std::array<uint32_t, kCells> owners_counts = {};
+  std::array<std::atomic<int64_t>, kCells> shared = {};
+};
+
+inline CellChunk& Cell::chunk() const {
+  return *reinterpret_cast<CellChunk*>(reinterpret_cast<uintptr_t>(this) &
+                                       ~(CellChunk::kBytes - 1));
+}
+inline size_t Cell::index() const { return static_cast<size_t>(this - chunk().owners.data()); }
+inline uint32_t& Cell::owners_count() const {
+  // The columns are equally wide, so this is the cell's address and a constant.
+  constexpr size_t kDistance = offsetof(CellChunk, owners_counts) - offsetof(CellChunk, owners);
+  return *reinterpret_cast<uint32_t*>(reinterpret_cast<uintptr_t>(this) + kDistance);
+}
+inline std::atomic<int64_t>& Cell::shared() const { return chunk().shared[index()]; }
+inline Field<CountedObject>* Cell::address() const {
+  // Relaxed: see `addresses`.
+  Field<CountedObject>* first = chunk().addresses.load(std::memory_order_relaxed);
+  return first == nullptr ? nullptr : first + index();
+}
+inline Ref<CountedObject> Cell::Load() const {
+  const Field<CountedObject>* object = address();
+  return object == nullptr ? Ref<CountedObject>() : object->load();
+}
+
+inline void Cell::Start() {
+  // Relaxed, all of it: who publishes a reference to the cell publishes these too.
+  const bool owned = this_thread != kOwnsNothing;
+  owners_count() = owned ? 1 : 0;
+  shared().store(owned ? 0 : kOne | kMerged, std::memory_order_relaxed);
+  owner_.store(owned ? this_thread : kNoOwner, std::memory_order_relaxed);
+}
+
+inline Cell::Outcome Cell::MergeZero() {
+  owner_.store(kNoOwner, std::memory_order_relaxed);  // as in Retain
+  // Acquire: pairs with the release in ReleaseShared of whoever brought the word to this value: all
+  // that other threads did with the object comes before its destruction. A zero says that nobody
+  // else has any reference, weak or not, so nobody can be changing the word.
+  const int64_t word = shared().load(std::memory_order_acquire);
+  return word == 0 ? Outcome::kDead : MergeZeroSlow(word);
+}
+
+inline bool Cell::Finish() {
+  // Acquire: pairs with the release in ReleaseWeak. A zero has no flag: the owner found no other
+  // reference of any kind.
+  return shared().load(std::memory_order_acquire) == 0 || FinishSlow();
+}
+
+// The link takes the places of the owner's index and count, which mean nothing in a cell without
+// references: weak ones look at the shared word only. Relaxed: lists are a thread's own, or under a
+// lock.
+inline Cell* Cell::next() const {
+  const uintptr_t low = owner_.load(std::memory_order_relaxed);
+  return reinterpret_cast<Cell*>(uintptr_t{owners_count()} << 32 | low);
+}
+
+inline void Cell::set_next(Cell* next) {
+  const uintptr_t bits = reinterpret_cast<uintptr_t>(next);
+  owner_.store(static_cast<uint32_t>(bits), std::memory_order_relaxed);
+  owners_count() = static_cast<uint32_t>(bits >> 32);
+}
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_CELL_H_

@@ -1,0 +1,121 @@
+#include "heap/rc/cell_table.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "absl/status/status.h"
+
+namespace ebb::rc::internal {
+
+namespace {
+
+// At least this many elements make an array that is longer than a region, so a large object
+// whatever Options::large_object_bytes says.
+constexpr size_t kAddresses = std::max(CellChunk::kCells, (size_t{64} << 10) / 8);
+
+// How many free cells a thread takes at once of those that others gave back.
+constexpr int kBatch = 1024;
+
+}  // namespace
+
+void CellTable::DeleteChunk::operator()(CellChunk* chunk) const {
+  chunk->~CellChunk();
+  std::free(chunk);
+}
+
+absl::StatusOr<CellList> CellTable::Take(Mutator& mutator) {
+  {
+    absl::MutexLock lock(&mu_);
+    CellList batch;
+    while (!free_.empty() && batch.size() < kBatch) batch.Push(free_.Pop());
+    if (!batch.empty()) return batch;
+  }
+  return TakeFresh(mutator);
+}
+
+absl::StatusOr<CellList> CellTable::TakeFresh(Mutator& mutator) {
+  absl::StatusOr<Ref<RefArray<CountedObject>>> array =
+      mutator.TryNewRefArray<CountedObject>(kAddresses);
+  if (!array.ok()) return std::move(array).status();
+  CellList cells;
+  try {
+    Persistent<RefArray<CountedObject>> addresses(heap_, *array);
+    void* memory = std::aligned_alloc(CellChunk::kBytes, CellChunk::kBytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    std::unique_ptr<CellChunk, DeleteChunk> chunk(new (memory) CellChunk);
+    chunk->table = this;
+    chunk->addresses.store((*array)->data(), std::memory_order_relaxed);
+    for (size_t i = CellChunk::kCells; i > 0; --i) cells.Push(chunk->owners[i - 1]);
+    absl::MutexLock lock(&mu_);
+    chunks_.push_back({std::move(chunk), std::move(addresses)});
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "no memory for the cells of counted objects, 128 KiB beside the heap: raise the process's "
+        "memory limit, or drop references");
+  }
+  return cells;
+}
+
+void CellTable::Give(CellList cells) {
+  bool last = false;
+  {
+    absl::MutexLock lock(&mu_);
+    free_.PushAll(cells);
+    last = closed_ && free_.size() == CountCells();
+  }
+  if (last) delete this;
+}
+
+void CellTable::AddOrphan(Cell& cell) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (!closed_) {
+      orphans_.Push(cell);
+      has_orphans_.store(true, std::memory_order_relaxed);
+      return;
+    }
+  }
+  // Nothing is left but the cell.
+  if (!cell.Finish()) return;
+  CellList free;
+  free.Push(cell);
+  Give(std::move(free));
+}
+
+CellList CellTable::TakeOrphans() {
+  absl::MutexLock lock(&mu_);
+  has_orphans_.store(false, std::memory_order_relaxed);
+  return std::move(orphans_);
+}
+
+int64_t CellTable::Close() {
+  int64_t in_use = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+    for (Entry& entry : chunks_) {
+      entry.chunk->addresses.store(nullptr, std::memory_order_relaxed);
+      entry.addresses = Persistent<RefArray<CountedObject>>();
+    }
+    while (!orphans_.empty()) {
+      Cell& orphan = orphans_.Pop();
+      if (orphan.Finish()) free_.Push(orphan);
+    }
+    in_use = CountCells() - free_.size();
+  }
+  Give(CellList());  // goes, if none is
+  return in_use;
+}
+
+int64_t CellTable::CountCells() const {
+  return static_cast<int64_t>(chunks_.size() * CellChunk::kCells);
+}
+
+int64_t CellTable::cells() const {
+  absl::MutexLock lock(&mu_);
+  return CountCells();
+}
+
+}  // namespace ebb::rc::internal

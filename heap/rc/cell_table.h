@@ -1,0 +1,130 @@
+// CellTable: the cells of one domain. Design: docs/design/counting.md#cells
+
+#ifndef EBB_HEAP_RC_CELL_TABLE_H_
+#define EBB_HEAP_RC_CELL_TABLE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "heap/array.h"
+#include "heap/heap.h"
+#include "heap/mutator.h"
+#include "heap/persistent.h"
+#include "heap/rc/cell.h"
+
+namespace ebb::rc::internal {
+
+// Cells that no reference names: free ones, or dead ones whose objects wait to be destroyed.
+class CellList {
+ public:
+  CellList() = default;
+  CellList(CellList&& other) noexcept { *this = std::move(other); }
+  CellList& operator=(CellList&& other) noexcept {
+    first_ = other.first_;
+    last_ = other.last_;
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+
+  bool empty() const { return size_ == 0; }
+  int64_t size() const { return size_; }
+  void Push(Cell& cell) {
+    if (empty()) {
+      last_ = &cell;
+    } else {
+      cell.set_next(first_);
+    }
+    first_ = &cell;
+    ++size_;
+  }
+  // The first; not empty.
+  Cell& Pop() {
+    Cell& cell = *first_;
+    if (--size_ > 0) first_ = cell.next();
+    return cell;
+  }
+  // At the other end.
+  void Append(Cell& cell) {
+    if (empty()) {
+      first_ = &cell;
+    } else {
+      last_->set_next(&cell);
+    }
+    last_ = &cell;
+    ++size_;
+  }
+  // In front of all others, in their order. O(1).
+  void PushAll(CellList& cells) {
+    if (cells.empty()) return;
+    if (empty()) {
+      last_ = cells.last_;
+    } else {
+      cells.last_->set_next(first_);
+    }
+    first_ = cells.first_;
+    size_ += std::exchange(cells.size_, 0);
+  }
+
+ private:
+  // Undefined when empty.
+  Cell* first_ = nullptr;
+  Cell* last_ = nullptr;
+  int64_t size_ = 0;
+};
+
+// Thread-safe. Lives until it is closed and no reference names a cell of it any more.
+class CellTable {
+ public:
+  static CellTable* New(Heap& heap) { return new CellTable(heap); }
+  // The domain goes: every reference reads as null from here on. The last call of its maker, who
+  // knows that no thread is attached to the domain any more, and that the heap is still there. How
+  // many cells were in use.
+  int64_t Close() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Free cells, at least one. O(1) but for a new chunk: that is a safepoint of `mutator`. Errors:
+  // as of Mutator::TryNewArray; ResourceExhausted when there is no memory for the cells.
+  absl::StatusOr<CellList> Take(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+  // Gives free cells back. O(1).
+  void Give(CellList cells) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A cell has died, on a thread that is not attached to the domain: one that is takes it over.
+  void AddOrphan(Cell& cell) ABSL_LOCKS_EXCLUDED(mu_);
+  // A hint: relaxed, as what it hints at is read under the lock.
+  bool has_orphans() const { return has_orphans_.load(std::memory_order_relaxed); }
+  CellList TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Free or not.
+  int64_t cells() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct DeleteChunk {
+    void operator()(CellChunk* chunk) const;
+  };
+  struct Entry {
+    std::unique_ptr<CellChunk, DeleteChunk> chunk;
+    Persistent<RefArray<CountedObject>> addresses;
+  };
+
+  explicit CellTable(Heap& heap) : heap_(heap) {}
+  ~CellTable() = default;
+  int64_t CountCells() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<CellList> TakeFresh(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+
+  Heap& heap_;
+  mutable absl::Mutex mu_;
+  std::vector<Entry> chunks_ ABSL_GUARDED_BY(mu_);
+  CellList free_ ABSL_GUARDED_BY(mu_);
+  CellList orphans_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> has_orphans_ = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_CELL_TABLE_H_

@@ -1,0 +1,56 @@
+// What the tests of counting share: a heap with a domain and a thread attached, and objects that
+// say when they are destroyed.
+
+#ifndef EBB_HEAP_RC_COUNTED_FOR_TEST_H_
+#define EBB_HEAP_RC_COUNTED_FOR_TEST_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "heap/heap_for_test.h"
+#include "heap/rc/rc.h"
+
+namespace ebb::rc {
+
+// Appends its name to `log` when it is destroyed.
+struct Witness {
+  Field<Witness> left, right;
+  std::vector<int64_t>* log = nullptr;
+  int64_t name = 0;
+
+  ~Witness() {
+    if (log != nullptr) log->push_back(name);
+  }
+};
+
+// A link of a list, or a node of a tree.
+struct Link {
+  Field<Link> next, other;
+  int64_t value = 0;
+};
+
+// A domain with an Owner for the test's thread.
+struct Counting {
+  explicit Counting(const DomainOptions& options = DomainOptions(), int64_t max_bytes = 16 << 20)
+      : heap(NewHeap(Options{.max_bytes = max_bytes, .collector = CollectorUnderTest()})),
+        mutator(*heap),
+        domain(*heap, options),
+        owner(domain, mutator) {}
+
+  // Objects that have been made and not destroyed.
+  int64_t alive() const {
+    const DomainStats stats = domain.stats();
+    return stats.made - stats.destroyed;
+  }
+
+  std::unique_ptr<Heap> heap;
+  Mutator mutator;
+  Domain domain;
+  Owner owner;
+};
+
+}  // namespace ebb::rc
+
+#endif  // EBB_HEAP_RC_COUNTED_FOR_TEST_H_

@@ -1,0 +1,58 @@
+// DomainState: what a Domain and the Owners attached to it share.
+
+#ifndef EBB_HEAP_RC_DOMAIN_STATE_H_
+#define EBB_HEAP_RC_DOMAIN_STATE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "heap/heap.h"
+#include "heap/rc/cell_table.h"
+#include "heap/rc/domain.h"
+
+namespace ebb::rc::internal {
+
+// What one thread has done. Relaxed: only that thread writes them, and nothing is read on their
+// strength.
+struct Tally {
+  std::atomic<int64_t> made = 0;
+  std::atomic<int64_t> destroyed = 0;
+
+  static void Add(std::atomic<int64_t>& figure) {
+    figure.store(figure.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+};
+
+// Thread-safe.
+class DomainState {
+ public:
+  DomainState(Heap& heap, const DomainOptions& options)
+      : heap_(heap), options_(options), table_(*CellTable::New(heap)) {}
+  ~DomainState();
+  DomainState(const DomainState&) = delete;
+  DomainState& operator=(const DomainState&) = delete;
+
+  Heap& heap() { return heap_; }
+  const DomainOptions& options() const { return options_; }
+  CellTable& table() { return table_; }
+
+  // `tally` counts from here on, until Remove.
+  void Add(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+  void Remove(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+  DomainStats stats() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  Heap& heap_;
+  const DomainOptions options_;
+  CellTable& table_;
+  mutable absl::Mutex mu_;
+  std::vector<const Tally*> tallies_ ABSL_GUARDED_BY(mu_);
+  DomainStats of_departed_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_DOMAIN_STATE_H_

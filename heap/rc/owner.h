@@ -1,0 +1,97 @@
+// Owner: a thread that makes counted objects. Design: docs/design/counting.md
+
+#ifndef EBB_HEAP_RC_OWNER_H_
+#define EBB_HEAP_RC_OWNER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "heap/mutator.h"
+#include "heap/rc/cell.h"
+#include "heap/rc/cell_table.h"
+#include "heap/rc/domain.h"
+#include "heap/rc/domain_state.h"
+#include "heap/ref.h"
+
+namespace ebb::rc {
+
+// Attaches a thread to a domain, on its stack, after the Mutator that it allocates by; for its own
+// thread only. The thread owns what it makes: its own references to these objects cost no atomic
+// operation. Any thread may copy and drop references, but only a thread with a Mutator may follow
+// them, and only one with an Owner makes objects: in the domain of its newest one.
+//
+// The constructor throws MisuseError unless `mutator` is the calling thread's, and of the domain's
+// heap.
+class Owner {
+ public:
+  Owner(Domain& domain, Mutator& mutator);
+  // Destroys what waits for it.
+  ~Owner();
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+
+  // Destroys objects that wait for it: those of a lazy domain, those of this thread that another
+  // one dropped, and those that died on a thread without an Owner. At most `objects` of them, and
+  // none is begun when `time` has passed. Whether some still wait. MakePtr does the same for a few,
+  // so this is for threads that make nothing for long. Does nothing in a destructor, or while
+  // `mutator` is blocked or suspended.
+  bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
+
+  Mutator& mutator() { return mutator_; }
+
+  // For MakePtr. The calling thread's newest; throws MisuseError if there is none.
+  static Owner& Newest() {
+    if (newest == nullptr) [[unlikely]]
+      ThrowNone();
+    return *newest;
+  }
+  // A free cell; null if there is none at hand.
+  internal::Cell* TryTakeCell() { return free_.empty() ? nullptr : &free_.Pop(); }
+  // The same with a safepoint, and the errors of CellTable::Take.
+  absl::StatusOr<internal::Cell*> TakeCell();
+  // One reference to an object that has just been made.
+  void Start(internal::Cell& cell, Ref<internal::CountedObject> object) {
+    cell.Start();
+    *cell.address() = object;
+    internal::Tally::Add(tally_.made);
+  }
+  // After each object made. Three loads and a branch if nothing waits.
+  void StepIfDue();
+
+  // For references, by any thread. The last counted one of a cell has gone.
+  static void Died(internal::Cell& cell);
+  // The last of any kind has gone.
+  static void Free(internal::Cell& cell);
+
+ private:
+  [[noreturn]] static void ThrowNone();
+  // The calling thread's, of the domain of `table`; null if it has none.
+  static Owner* Find(const internal::CellTable& table);
+
+  // Whether this thread may touch the heap.
+  bool MayDestroy() const;
+  // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
+  // destroyed is next, in the order in which it died.
+  void DestroyDead(int64_t rest, int64_t objects);
+  void Destroy(internal::Cell& cell);
+  void GiveCell(internal::Cell& cell);
+
+  static constinit thread_local Owner* newest;
+
+  Mutator& mutator_;
+  const std::shared_ptr<internal::DomainState> domain_;
+  internal::CellTable& table_;
+  const bool lazy_;
+  bool destroying_ = false;
+  internal::CellList free_;
+  internal::CellList dead_;     // their objects wait to be destroyed
+  internal::CellList dropped_;  // by the destructor that runs
+  internal::Tally tally_;
+  Owner* older_ = nullptr;  // of the same thread
+};
+
+}  // namespace ebb::rc
+
+#endif  // EBB_HEAP_RC_OWNER_H_

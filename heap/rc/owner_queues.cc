@@ -1,0 +1,104 @@
+#include "heap/rc/owner_queues.h"
+
+#include <new>
+#include <utility>
+
+#include "absl/log/log.h"
+
+namespace ebb::rc::internal {
+
+constinit thread_local OwnerQueues::Queue* OwnerQueues::this_queue = nullptr;
+constinit thread_local int OwnerQueues::entries = 0;
+
+OwnerQueues& OwnerQueues::Get() {
+  static OwnerQueues& queues = *new OwnerQueues;  // never destroyed: threads may outlive main
+  return queues;
+}
+
+OwnerQueues::Queue& OwnerQueues::QueueOf(ThreadIndex index) {
+  // Acquire: pairs with the release in Enter; the payload is the queue.
+  return *queues_[index - 1].load(std::memory_order_acquire);
+}
+
+void OwnerQueues::Enter() {
+  if (entries++ > 0) return;
+  ThreadIndex index = kOwnsNothing;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!free_.empty()) {
+      index = free_.back();
+      free_.pop_back();
+    } else if (made_ < kMaxThreads) {
+      index = MakeQueue();
+    }
+  }
+  if (index == kOwnsNothing) return;
+  this_queue = &QueueOf(index);
+  absl::MutexLock lock(&this_queue->mu);
+  this_queue->has_thread = true;
+  this_thread = index;
+}
+
+ThreadIndex OwnerQueues::MakeQueue() {
+  try {
+    free_.reserve(made_ + 1);  // Leave needs no memory
+    auto* queue = new Queue;
+    const auto index = static_cast<ThreadIndex>(++made_);
+    // Release: pairs with the acquire in QueueOf.
+    queues_[index - 1].store(queue, std::memory_order_release);
+    return index;
+  } catch (const std::bad_alloc&) {
+    return kOwnsNothing;  // right, if slower
+  }
+}
+
+void OwnerQueues::Leave(OnDead on_dead) {
+  if (--entries > 0 || this_queue == nullptr) return;
+  Queue& queue = *this_queue;
+  // Until nothing has come in the meantime: what dies may drop more.
+  for (bool empty = false; !empty;) {
+    Drain(on_dead);
+    absl::MutexLock lock(&queue.mu);
+    empty = queue.cells.empty();
+    if (empty) queue.has_thread = false;
+  }
+  const ThreadIndex index = std::exchange(this_thread, kOwnsNothing);
+  this_queue = nullptr;
+  absl::MutexLock lock(&mu_);
+  free_.push_back(index);
+}
+
+Cell::Outcome OwnerQueues::Push(ThreadIndex owner, Cell& cell) {
+  Queue& queue = QueueOf(owner);
+  absl::MutexLock lock(&queue.mu);
+  // The lock orders this after all that the thread did with its counts before it left, and before
+  // all that the next one of this index does.
+  if (!queue.has_thread) return cell.MergeQueued(owner);
+  try {
+    queue.cells.push_back(&cell);
+  } catch (const std::bad_alloc&) {
+    LOG_FIRST_N(ERROR, 1) << "ebb::rc: no memory to tell a thread that a reference to an object of "
+                             "its own has been dropped by another: the object stays alive for good";
+    cell.MakeImmortal();
+    return Cell::Outcome::kAlive;
+  }
+  queue.due.store(true, std::memory_order_relaxed);
+  return Cell::Outcome::kAlive;
+}
+
+void OwnerQueues::Drain(OnDead on_dead) {
+  if (!IsDrainDue()) return;
+  Queue& queue = *this_queue;
+  const ThreadIndex index = this_thread;
+  std::vector<Cell*> cells;
+  {
+    absl::MutexLock lock(&queue.mu);
+    cells.swap(queue.cells);
+    queue.due.store(false, std::memory_order_relaxed);
+  }
+  for (Cell* cell : cells) {
+    if (cell->MergeQueued(index) == Cell::Outcome::kDead) on_dead(*cell);
+  }
+}
+
+}  // namespace ebb::rc::internal

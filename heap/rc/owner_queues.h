@@ -1,0 +1,76 @@
+// OwnerQueues: the indices of threads that own cells, and for each a queue of references that other
+// threads dropped. Design: docs/design/counting.md#queues
+
+#ifndef EBB_HEAP_RC_OWNER_QUEUES_H_
+#define EBB_HEAP_RC_OWNER_QUEUES_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+#include "heap/rc/cell.h"
+#include "heap/rc/thread_index.h"
+
+namespace ebb::rc::internal {
+
+// Thread-safe; one for the process, never destroyed.
+class OwnerQueues {
+ public:
+  // Threads beyond so many own nothing: all that they count is shared.
+  static constexpr size_t kMaxThreads = size_t{1} << 14;
+
+  // What is done with a cell that died as it was merged.
+  using OnDead = absl::FunctionRef<void(Cell& cell)>;
+
+  static OwnerQueues& Get();
+
+  // Gives the calling thread an index, if it has none, and there is one and memory for it; nests.
+  void Enter() ABSL_LOCKS_EXCLUDED(mu_);
+  // The last one takes the index away. What is left in the queue is merged first.
+  void Leave(OnDead on_dead) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A reference of `cell` that its owner has to count, by another thread. If there is no thread of
+  // that index, the cell is merged at once: kDead or kAlive, as of Cell::MergeQueued. If there is
+  // no memory for the queue, the object becomes immortal.
+  Cell::Outcome Push(ThreadIndex owner, Cell& cell);
+
+  // Whether Drain has anything to do for the calling thread. One relaxed load.
+  static bool IsDrainDue() {
+    return this_queue != nullptr && this_queue->due.load(std::memory_order_relaxed);
+  }
+  // Merges what other threads have dropped of the calling thread's cells. `on_dead` is called
+  // without a lock. O(what they dropped).
+  void Drain(OnDead on_dead);
+
+ private:
+  // One thread's.
+  struct Queue {
+    absl::Mutex mu;
+    bool has_thread ABSL_GUARDED_BY(mu) = false;
+    std::vector<Cell*> cells ABSL_GUARDED_BY(mu);
+    // Relaxed: a hint; what it hints at is read under the lock.
+    std::atomic<bool> due = false;
+  };
+
+  OwnerQueues() = default;
+  Queue& QueueOf(ThreadIndex index);
+  // A new index, or kOwnsNothing.
+  ThreadIndex MakeQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  static constinit thread_local Queue* this_queue;
+  static constinit thread_local int entries;
+
+  absl::Mutex mu_;
+  // Index i + 1 is that of element i. An element is made once, and stays.
+  std::vector<ThreadIndex> free_ ABSL_GUARDED_BY(mu_);
+  size_t made_ ABSL_GUARDED_BY(mu_) = 0;
+  std::array<std::atomic<Queue*>, kMaxThreads> queues_ = {};
+};
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_OWNER_QUEUES_H_

@@ -1,0 +1,133 @@
+// rc::Ptr<T>, rc::Field<T>, rc::MakePtr: counted references, and the objects they count.
+// Design: docs/design/counting.md
+
+#ifndef EBB_HEAP_RC_PTR_H_
+#define EBB_HEAP_RC_PTR_H_
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "absl/log/check.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "heap/local.h"
+#include "heap/mutator.h"
+#include "heap/rc/counted_type.h"
+#include "heap/rc/owner.h"
+#include "heap/rc/reference.h"
+#include "heap/reflect.h"
+
+namespace ebb::rc {
+
+// A counted reference, of 8 bytes, null at first: its object is destroyed when the last of them
+// goes. Usable anywhere: on the stack, in containers, as a member, across threads. Any thread may
+// copy, move and drop one, attached or not; as with std::shared_ptr, one Ptr that several threads
+// use at once needs a lock if one of them changes it, different Ptrs to one object need none.
+//
+// The object moves with the heap's cycles: what get, -> and * return is good until the thread's
+// next safepoint. They are for threads with a Mutator of the heap.
+//
+// In an object that is itself counted, a Field says the same and is known to be inside.
+//
+// Copying and dropping: a few instructions without atomics on the thread that made the object, one
+// atomic one on others. T may be incomplete where a Ptr<T> is named.
+template <typename T>
+class Ptr : public internal::Reference<T> {
+ public:
+  Ptr() = default;
+  Ptr(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Ptr(const internal::Reference<U>& other)  // NOLINT: implicit, as for any pointer
+      : internal::Reference<T>(other) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Ptr(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
+      : internal::Reference<T>(std::move(other)) {}
+
+  // A snapshot: exact only while no other thread has a reference.
+  int64_t use_count() const { return this->cell() == nullptr ? 0 : this->cell()->Count(); }
+
+  // From here on the object is never destroyed, and counting it costs no write: for what many
+  // threads share for good.
+  void MakeImmortal() const {
+    if (this->cell() != nullptr) this->cell()->MakeImmortal();
+  }
+};
+
+// A Ptr that is a member of a counted object.
+template <typename T>
+class Field : public internal::Reference<T> {
+ public:
+  Field() = default;
+  Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field(const internal::Reference<U>& other)  // NOLINT: implicit, as for any pointer
+      : internal::Reference<T>(other) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
+      : internal::Reference<T>(std::move(other)) {}
+};
+
+}  // namespace ebb::rc
+
+template <typename T>
+inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::Ptr<T>> = true;
+template <typename T>
+inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::Field<T>> = true;
+template <typename T>
+inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Ptr<T>> = true;
+template <typename T>
+inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Field<T>> = true;
+
+namespace ebb::rc {
+
+namespace internal {
+
+// A cell for an object that was made when no free cell was at hand. A safepoint: `object` follows.
+template <typename T>
+[[gnu::noinline]] absl::StatusOr<Cell*> TakeCellFor(Owner& owner, Ref<Counted<T>>& object) {
+  ebb::Local<Counted<T>> kept(owner.mutator(), object);
+  absl::StatusOr<Cell*> cell = owner.TakeCell();
+  object = kept;
+  if (!cell.ok()) std::destroy_at(object.get());
+  return cell;
+}
+
+template <typename T>
+Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
+  owner.Start(*cell, Ref<CountedObject>::FromBits(object.bits(),
+                                                  ebb::internal::Stamp::Of(owner.mutator())));
+  Ptr<T> made(Reference<T>::Adopt(cell));
+  owner.StepIfDue();
+  return made;
+}
+
+}  // namespace internal
+
+// A new T, made as T{args...}, and the first reference to it; it belongs to the domain of this
+// thread's newest Owner. A safepoint. T is as a managed type, but may have a destructor, which runs
+// when the last reference goes; and may have members of types with destructors, for which
+// ebb::kTriviallyRelocatable says that memcpy moves them. Its destructor must not allocate from a
+// heap, nor pass any other safepoint. Arguments that are Refs are rooted meanwhile, as by
+// Mutator::New. Throws HeapExhausted, and MisuseError without an Owner, or as Mutator::New. O(1).
+template <typename T, typename... Args>
+Ptr<T> MakePtr(Args&&... args) {
+  Owner& owner = Owner::Newest();
+  Ref<internal::Counted<T>> object =
+      owner.mutator().New<internal::Counted<T>>(std::forward<Args>(args)...);
+  internal::Cell* cell = owner.TryTakeCell();
+  if (cell == nullptr) [[unlikely]] {
+    absl::StatusOr<internal::Cell*> taken = internal::TakeCellFor<T>(owner, object);
+    if (!taken.ok()) throw HeapExhausted(std::move(taken).status());
+    cell = *taken;
+  }
+  return internal::StartCounting<T>(owner, cell, object);
+}
+
+}  // namespace ebb::rc
+
+#endif  // EBB_HEAP_RC_PTR_H_

@@ -1,0 +1,12 @@
+// The whole public interface of the reference-counting front end: include this, depend on
+// @ebb//heap/rc.
+
+#ifndef EBB_HEAP_RC_RC_H_
+#define EBB_HEAP_RC_RC_H_
+
+#include "heap/rc/domain.h"
+#include "heap/rc/owner.h"
+#include "heap/rc/ptr.h"
+#include "heap/rc/weak.h"
+
+#endif  // EBB_HEAP_RC_RC_H_

@@ -1,0 +1,50 @@
+// Counted objects in numbers.
+
+#include <cstdint>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "heap/rc/counted_for_test.h"
+
+namespace ebb::rc {
+namespace {
+
+void DropALongList(Reclaim reclaim) {
+  Counting c({.reclaim = reclaim}, 256 << 20);
+  constexpr int64_t kLength = 1'000'000;  // some hundred bytes of stack each would be too many
+  Ptr<Link> head;
+  for (int64_t i = 0; i < kLength; ++i) head = MakePtr<Link>(std::move(head), nullptr, i);
+  EXPECT_EQ(c.alive(), kLength);
+  head = nullptr;
+  EXPECT_EQ(c.alive(), reclaim == Reclaim::kLazy ? kLength : 0);
+  EXPECT_FALSE(c.owner.Step());
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(ReclaimTest, NoRecursionDownALongList) { DropALongList(Reclaim::kPrompt); }
+TEST(ReclaimTest, NorInALazyDomain) { DropALongList(Reclaim::kLazy); }
+
+// The memory of what has been destroyed is the heap's again.
+TEST(ReclaimTest, MemoryAndCellsAreUsedAgain) {
+  Counting c;
+  for (int i = 0; i < 300'000; ++i) {
+    Ptr<Link> link = MakePtr<Link>();
+    ASSERT_EQ(link.use_count(), 1);
+  }
+  EXPECT_EQ(c.alive(), 0);
+  EXPECT_LT(c.domain.stats().cells, 10'000);
+}
+
+TEST(ReclaimTest, ThrowsWhenTheHeapIsFullAndGoesOn) {
+  Counting c(DomainOptions(), 4 << 20);
+  {
+    Ptr<Link> head;
+    EXPECT_THROW(for (;;) head = MakePtr<Link>(head, nullptr, 0), HeapExhausted);
+    EXPECT_GT(c.alive(), 1000);
+  }
+  EXPECT_EQ(c.alive(), 0);
+  EXPECT_EQ(MakePtr<Link>(nullptr, nullptr, 4)->value, 4);
+}
+
+}  // namespace
+}  // namespace ebb::rc

@@ -1,0 +1,91 @@
+// Reference<T>: what rc::Ptr and rc::Field have in common, one counted reference.
+
+#ifndef EBB_HEAP_RC_REFERENCE_H_
+#define EBB_HEAP_RC_REFERENCE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "absl/log/check.h"
+#include "heap/rc/cell.h"
+
+namespace ebb::rc::internal {
+
+// A Derived* that leads to the same address as its Base*, so that one cell can stand for both.
+template <typename Derived, typename Base>
+concept SharesAddress = std::is_convertible_v<Derived*, Base*> && !std::is_same_v<Derived, Base>;
+
+template <typename T>
+class Reference {
+ public:
+  using Target = T;
+
+  Reference() = default;
+  // The cell of an object that is referred to once more already; null for none.
+  static Reference Adopt(Cell* cell) {
+    Reference reference;
+    reference.cell_ = cell;
+    return reference;
+  }
+  Reference(const Reference& other) : cell_(other.cell_) {
+    if (cell_ != nullptr) cell_->Retain();
+  }
+  Reference(Reference&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {}
+  template <SharesAddress<T> U>
+  Reference(const Reference<U>& other) : cell_(other.cell_) {
+    CheckSharesAddress<U>();
+    if (cell_ != nullptr) cell_->Retain();
+  }
+  template <SharesAddress<T> U>
+  Reference(Reference<U>&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {
+    CheckSharesAddress<U>();
+  }
+  // What was referred to goes last: its destructor may use this reference.
+  Reference& operator=(Reference other) noexcept {
+    std::swap(cell_, other.cell_);
+    return *this;
+  }
+  ~Reference() {
+    if (cell_ != nullptr) cell_->Release();
+  }
+
+  T* get() const { return cell_ == nullptr ? nullptr : reinterpret_cast<T*>(cell_->Load().get()); }
+  T* operator->() const { return get(); }
+  T& operator*() const { return *get(); }
+  explicit operator bool() const { return cell_ != nullptr; }
+
+  Cell* cell() const { return cell_; }
+
+ private:
+  template <typename U>
+  friend class Reference;
+
+  // The compiler knows the answer.
+  template <typename U>
+  static void CheckSharesAddress() {
+    constexpr uintptr_t kSomewhere = 1 << 12;
+    static_assert(!std::is_polymorphic_v<T>);
+    const T* base = reinterpret_cast<const U*>(kSomewhere);
+    CHECK_EQ(reinterpret_cast<uintptr_t>(base), kSomewhere)
+        << "a counted reference to a base class that is not at the start of the object: make it "
+           "the first base";
+  }
+
+  Cell* cell_ = nullptr;
+};
+
+// By identity of the object.
+template <typename T, typename U>
+bool operator==(const Reference<T>& a, const Reference<U>& b) {
+  return a.cell() == b.cell();
+}
+template <typename T>
+bool operator==(const Reference<T>& a, std::nullptr_t) {
+  return a.cell() == nullptr;
+}
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_REFERENCE_H_

@@ -1,0 +1,26 @@
+// The calling thread's index: by it a cell knows its owner. Design:
+// docs/design/counting.md#biased-counts
+
+#ifndef EBB_HEAP_RC_THREAD_INDEX_H_
+#define EBB_HEAP_RC_THREAD_INDEX_H_
+
+#include <cstdint>
+
+namespace ebb::rc::internal {
+
+// Unique while its thread lives, and reused after it: who takes an index over owns what is left of
+// its cells.
+using ThreadIndex = uint32_t;
+
+// What a cell may have in the place of an owner.
+inline constexpr ThreadIndex kNoOwner = 0;            // its counts are merged
+inline constexpr ThreadIndex kImmortal = UINT32_MAX;  // it is not counted any more
+// The index of a thread that owns nothing: no cell has it.
+inline constexpr ThreadIndex kOwnsNothing = UINT32_MAX - 1;
+
+// In the static TLS block: one instruction reads it. Set by OwnerQueues.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local ThreadIndex this_thread;
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_THREAD_INDEX_H_
