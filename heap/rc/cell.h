@@ -34,7 +34,7 @@ struct CountedObject {};
 // sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
 // zero. From then on Upgrade fails.
 //
-// Model: heap/rc/biased_counts.pml.
+// Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml.
 //
 // A Cell is where its owner's index is; its other parts lie at the same place of other columns of
 // its chunk. So threads that count one object do not write what others read: the owner writes its
