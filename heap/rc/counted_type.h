@@ -24,13 +24,11 @@ struct CountedType {
 template <typename T>
 class Counted {
  public:
-  template <typename... Args>
-  explicit Counted(Args&&... args)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored \
     "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
-      : value{std::forward<Args>(args)...} {
-  }
+  template <typename... Args>
+  explicit Counted(Args&&... args) : value{std::forward<Args>(args)...} {}
 #pragma GCC diagnostic pop
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
