@@ -1,0 +1,26 @@
+// The fast paths of counting, compiled as heap/fast_path_sample.cc is: for heap/fast_path_test.py.
+
+#include <cstdint>
+#include <memory>
+
+#include "heap/rc/rc.h"
+
+namespace {
+
+struct Plain {
+  int64_t value = 0;
+};
+using Ptr = ebb::rc::Ptr<Plain>;
+
+}  // namespace
+
+extern "C" {
+
+// With the test for null that a copy begins with, and the store of the copy.
+void SampleCopy(Ptr* to, const Ptr& from) { std::construct_at(to, from); }
+
+// With the test for null.
+void SampleDrop(Ptr* ptr) { std::destroy_at(ptr); }
+
+int64_t SampleFollow(const Ptr& ptr) { return ptr->value; }
+}
