@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
 #include "absl/status/status.h"
 
 namespace ebb::rc::internal {
@@ -18,7 +20,24 @@ constexpr size_t kAddresses = std::max(CellChunk::kCells, (size_t{64} << 10) / 8
 // How many free cells a thread takes at once of those that others gave back.
 constexpr int kBatch = 1024;
 
+ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
+constinit CellTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
+
 }  // namespace
+
+CellTable::CellTable(Heap& heap) : heap_(heap) {
+  absl::MutexLock lock(&tables_mu);
+  next_table_ = tables;
+  link_to_this_ = &tables;
+  if (tables != nullptr) tables->link_to_this_ = &next_table_;
+  tables = this;
+}
+
+CellTable::~CellTable() {
+  absl::MutexLock lock(&tables_mu);
+  *link_to_this_ = next_table_;
+  if (next_table_ != nullptr) next_table_->link_to_this_ = link_to_this_;
+}
 
 void CellTable::DeleteChunk::operator()(CellChunk* chunk) const {
   chunk->~CellChunk();

@@ -78,7 +78,9 @@ class CellList {
   int64_t size_ = 0;
 };
 
-// Thread-safe. Lives until it is closed and no reference names a cell of it any more.
+// Thread-safe. Lives until it is closed and no reference names a cell of it any more: forever, if
+// objects in a cycle or an immortal one were left. All tables are in a list, so that a leak checker
+// finds what a program has leaked, and not what may still be referred to.
 class CellTable {
  public:
   static CellTable* New(Heap& heap) { return new CellTable(heap); }
@@ -111,12 +113,16 @@ class CellTable {
     Persistent<RefArray<CountedObject>> addresses;
   };
 
-  explicit CellTable(Heap& heap) : heap_(heap) {}
-  ~CellTable() = default;
+  explicit CellTable(Heap& heap);
+  ~CellTable();
   int64_t CountCells() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<CellList> TakeFresh(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
 
   Heap& heap_;
+  // In the list of all tables.
+  CellTable* next_table_ = nullptr;
+  CellTable** link_to_this_ = nullptr;
+
   mutable absl::Mutex mu_;
   std::vector<Entry> chunks_ ABSL_GUARDED_BY(mu_);
   CellList free_ ABSL_GUARDED_BY(mu_);
