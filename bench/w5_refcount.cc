@@ -6,13 +6,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "bench/meter.h"
 #include "bench/subjects.h"
@@ -31,12 +30,12 @@ class RcClient {
   template <typename T>
   using Edge = rc::Field<T>;
 
-  // One for each thread.
   class Domain {
    public:
     explicit Domain(EbbSubject& subject) : domain(subject.heap()) {}
     rc::Domain domain;
   };
+  // One for each thread.
   RcClient(Domain& domain, EbbSubject::Thread& thread) : owner_(domain.domain, thread) {}
 
   template <typename T, typename... Args>
@@ -188,8 +187,8 @@ struct Trees {
 
 absl::StatusOr<Record> RunW5c(const RunSpec& spec) {
   const Trees trees = spec.smoke ? Trees{14, 10} : Trees{22, 20};
-  // 24 bytes an object; the cells are not part of the heap.
-  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 24.0) * trees.nodes();
+  // 24 bytes an object, and 8 for its address; the rest of its cell is not part of the heap.
+  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 32.0) * trees.nodes();
   return OnClient(OptionsFor(spec, heap_bytes), [&](auto& client, Record& record) {
     absl::Duration building, dropping;
     Meter meter;
@@ -223,7 +222,7 @@ struct ListNode {
 
 absl::StatusOr<Record> RunW5d(const RunSpec& spec) {
   const int64_t length = spec.smoke ? 100'000 : 10'000'000;
-  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 24.0) * length;
+  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 32.0) * length;
   return OnClient(OptionsFor(spec, heap_bytes), [&]<typename Client>(Client& client,
                                                                      Record& record) {
     typename Client::template Pointer<ListNode<Client>> head;

@@ -163,6 +163,7 @@ inline Release() {
 inline Upgrade() {
   atomic {
     if
+    :: !merged && index == kIndex && owner == kIndex -> owners_count++; refs[me]++
     :: merged && shared_count == 0 -> skip
     :: else -> shared_count++; refs[me]++
     fi

@@ -38,7 +38,9 @@ Cell::Outcome Cell::MergeZeroSlow(int64_t word) {
 }
 
 Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
-  owner = owner_.load(std::memory_order_relaxed);  // as in Retain
+  // Acquire: pairs with the release of who merged. If this reads kNoOwner, then what was counted
+  // before that, this thread's reference too, is in the word that is read next.
+  owner = owner_.load(std::memory_order_acquire);
   if (owner == kImmortal) return Outcome::kAlive;
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   int64_t next;
@@ -63,7 +65,7 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
   int64_t owners = 0;
   if (owner_.load(std::memory_order_relaxed) == owner) {  // as in Retain
     owners = owners_count();
-    owner_.store(kNoOwner, std::memory_order_relaxed);
+    owner_.store(kNoOwner, std::memory_order_release);  // as in MergeZero
   }
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   int64_t next;
@@ -81,7 +83,15 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
 
 bool Cell::Upgrade() {
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  // Not merged, so there is an owner (a dead cell that a weak reference names is merged); and if
+  // that is this thread, nobody can take the cell from it meanwhile. Relaxed: as in Retain.
+  if ((word & (kMerged | kForGood)) == 0 && owner_.load(std::memory_order_relaxed) == this_thread &&
+      owners_count() < UINT32_MAX) {
+    ++owners_count();
+    return true;
+  }
   do {
+    if ((word & kForGood) != 0) return true;  // its release counts nothing either
     // inv.one-death. Not merged: there is an owner, and its merge, if it comes first, fails this
     // exchange.
     if ((word & kMerged) != 0 && CountIn(word) == 0) return false;

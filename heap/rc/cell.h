@@ -27,7 +27,7 @@ struct CountedObject {};
 // adds the first to the second, and then there is no owner.
 //
 // inv.owner-holds: a cell that has an owner has an owner's count of at least one, so it is alive;
-// whoever makes that count zero merges in the same breath.
+// but for the owner that is merging it.
 // inv.queue-holds: a reference dropped by another thread while the shared count is zero is not
 // counted down: the owner's queue has it, and the cell lives until the owner takes it out.
 // inv.one-death: exactly one thread sees a cell die: the owner whose count goes to zero and who
@@ -186,7 +186,8 @@ inline void Cell::Start() {
 }
 
 inline Cell::Outcome Cell::MergeZero() {
-  owner_.store(kNoOwner, std::memory_order_relaxed);  // as in Retain
+  // Release: pairs with the acquire in ReleaseShared; the payload is what has been counted so far.
+  owner_.store(kNoOwner, std::memory_order_release);
   // Acquire: pairs with the release in ReleaseShared of whoever brought the word to this value: all
   // that other threads did with the object comes before its destruction. A zero says that nobody
   // else has any reference, weak or not, so nobody can be changing the word.

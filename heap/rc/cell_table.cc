@@ -8,6 +8,7 @@
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
 #include "absl/status/status.h"
+#include "copyspace/geometry.h"
 
 namespace ebb::rc::internal {
 
@@ -15,7 +16,8 @@ namespace {
 
 // At least this many elements make an array that is longer than a region, so a large object
 // whatever Options::large_object_bytes says.
-constexpr size_t kAddresses = std::max(CellChunk::kCells, (size_t{64} << 10) / 8);
+constexpr size_t kAddresses =
+    std::max(CellChunk::kCells, static_cast<size_t>(copyspace::kRegionSize.count()) / 8);
 
 // How many free cells a thread takes at once of those that others gave back.
 constexpr int kBatch = 1024;
@@ -124,7 +126,8 @@ int64_t CellTable::Close() {
     }
     in_use = CountCells() - free_.size();
   }
-  Give(CellList());  // goes, if none is
+  // Decided under the lock that set closed_: who gives the last cell from then on deletes this.
+  if (in_use == 0) delete this;
   return in_use;
 }
 

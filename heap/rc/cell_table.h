@@ -79,8 +79,8 @@ class CellList {
 };
 
 // Thread-safe. Lives until it is closed and no reference names a cell of it any more: forever, if
-// objects in a cycle or an immortal one were left. All tables are in a list, so that a leak checker
-// finds what a program has leaked, and not what may still be referred to.
+// what was left refers to counted objects, is in a cycle, or is immortal. All tables are in a list,
+// so that a leak checker finds what a program has leaked, and not what may still be referred to.
 class CellTable {
  public:
   static CellTable* New(Heap& heap) { return new CellTable(heap); }
@@ -89,7 +89,7 @@ class CellTable {
   // many cells were in use.
   int64_t Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Free cells, at least one. O(1) but for a new chunk: that is a safepoint of `mutator`. Errors:
+  // Free cells, at least one. O(1024); a new chunk is a safepoint of `mutator`. Errors:
   // as of Mutator::TryNewArray; ResourceExhausted when there is no memory for the cells.
   absl::StatusOr<CellList> Take(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   // Gives free cells back. O(1).

@@ -4,7 +4,6 @@
 #ifndef EBB_HEAP_RC_COUNTED_FOR_TEST_H_
 #define EBB_HEAP_RC_COUNTED_FOR_TEST_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>

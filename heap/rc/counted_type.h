@@ -1,10 +1,8 @@
-// What counting knows of a type: how to destroy an object, and where the counted references in it
-// are. Design: docs/design/counting.md#objects
+// What counting knows of a type: how to destroy an object. Design: docs/design/counting.md#objects
 
 #ifndef EBB_HEAP_RC_COUNTED_TYPE_H_
 #define EBB_HEAP_RC_COUNTED_TYPE_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <type_traits>

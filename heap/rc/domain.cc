@@ -1,11 +1,13 @@
 #include "heap/rc/domain.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "absl/log/log.h"
 #include "heap/mutator.h"
 #include "heap/rc/domain_state.h"
 #include "heap/rc/owner.h"
+#include "heap/rc/owner_queues.h"
 
 namespace ebb::rc {
 
@@ -24,8 +26,8 @@ DomainState::~DomainState() {
   const int64_t named = table_.Close();
   if (named > 0) {
     LOG(WARNING) << "an ebb::rc::Domain goes while " << named
-                 << " of its objects are referred to: by an rc::Ptr or rc::Weak that outlives it, "
-                    "or by each other, in cycles. Their destructors do not run";
+                 << " of its objects are immortal or referred to: by an rc::Ptr or rc::Weak that "
+                    "outlives it, or by each other, in cycles. Their destructors do not run";
   }
 }
 
@@ -57,12 +59,13 @@ Domain::Domain(Heap& heap, const DomainOptions& options)
     : state_(std::make_shared<internal::DomainState>(heap, options)) {}
 
 Domain::~Domain() {
+  internal::OwnerQueues::Get().Drain(&Owner::Died);  // of this thread's, some may be orphans here
   if (!state_->table().has_orphans()) return;
   // What died on threads without an Owner, and nobody took over since.
   try {
     Mutator mutator(state_->heap());
     Owner owner(*this, mutator);
-  } catch (const MisuseError& error) {
+  } catch (const std::exception& error) {
     LOG(ERROR) << "destructors of an ebb::rc::Domain's objects do not run: " << error.what();
   }
 }

@@ -16,7 +16,8 @@ class DomainState;
 
 // When an object whose last reference has gone is destroyed.
 enum class Reclaim {
-  // Before the next statement, by the thread that dropped the reference.
+  // Before the next statement, by the thread that dropped the reference. If another thread made
+  // the object, and still counts it: by that one's next MakePtr or Owner::Step.
   kPrompt,
   // A few at a time, as the thread makes objects, and by Owner::Step: no drop takes long, however
   // much hangs on it.
@@ -34,7 +35,8 @@ struct DomainStats {
   int64_t cells = 0;      // room for so many objects' counts, at 24 bytes each
 };
 
-// Thread-safe. The heap must outlive it. What is alive when it goes, since a reference was left or
+// Thread-safe. The heap must outlive it and every Owner of it. Not yet to be used in a
+// forked child. What is alive when it goes, since a reference was left or
 // in cycles, is logged, and its destructors do not run; a reference that was left reads as null
 // from then on. A Domain that is destroyed while threads are attached goes with the last of them.
 class Domain {

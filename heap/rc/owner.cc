@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "heap/rc/counted_type.h"
 #include "heap/rc/owner_queues.h"
@@ -62,6 +63,9 @@ Owner::Owner(Domain& domain, Mutator& mutator)
 }
 
 Owner::~Owner() {
+  const Owner* found = newest;
+  while (found != nullptr && found != this) found = found->older_;
+  CHECK(found != nullptr) << "an ebb::rc::Owner must be destroyed by the thread that made it";
   Step();
   OwnerQueues::Get().Leave(&Owner::Died);
   Step();
@@ -78,6 +82,11 @@ void Owner::ThrowNone() {
   throw MisuseError(
       "ebb::rc::MakePtr on a thread without an Owner: make an rc::Owner, of the domain that the "
       "object is to belong to, on this thread first");
+}
+
+void Owner::Throw(absl::Status status) {
+  if (absl::IsResourceExhausted(status)) throw HeapExhausted(std::move(status));
+  throw MisuseError(status.ToString());
 }
 
 Owner* Owner::Find(const CellTable& table) {
@@ -102,7 +111,7 @@ void Owner::StepIfDue() {
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
-  if (destroying_ || !MayDestroy()) return true;
+  if (destroying_ || !MayDestroy()) return !dead_.empty();
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);
   destroying_ = false;

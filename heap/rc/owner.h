@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
@@ -34,9 +35,9 @@ class Owner {
 
   // Destroys objects that wait for it: those of a lazy domain, those of this thread that another
   // one dropped, and those that died on a thread without an Owner. At most `objects` of them, and
-  // none is begun when `time` has passed. Whether some still wait. MakePtr does the same for a few,
-  // so this is for threads that make nothing for long. Does nothing in a destructor, or while
-  // `mutator` is blocked or suspended.
+  // none is begun when `time` has passed. Whether some are known to wait still. MakePtr does the
+  // same for a few, so this is for threads that make nothing for long. Does nothing in a
+  // destructor, or while `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
   Mutator& mutator() { return mutator_; }
@@ -47,6 +48,8 @@ class Owner {
       ThrowNone();
     return *newest;
   }
+  // As Mutator::New does.
+  [[noreturn]] static void Throw(absl::Status status);
   // A free cell; null if there is none at hand.
   internal::Cell* TryTakeCell() { return free_.empty() ? nullptr : &free_.Pop(); }
   // The same with a safepoint, and the errors of CellTable::Take.
@@ -57,7 +60,7 @@ class Owner {
     *cell.address() = object;
     internal::Tally::Add(tally_.made);
   }
-  // After each object made. Three loads and a branch if nothing waits.
+  // After each object made. Four loads if nothing waits.
   void StepIfDue();
 
   // For references, by any thread. The last counted one of a cell has gone.

@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "absl/log/check.h"
 #include "absl/log/log.h"
 
 namespace ebb::rc::internal {
@@ -16,7 +17,8 @@ OwnerQueues& OwnerQueues::Get() {
 }
 
 OwnerQueues::Queue& OwnerQueues::QueueOf(ThreadIndex index) {
-  // Acquire: pairs with the release in Enter; the payload is the queue.
+  DCHECK_LT(index - 1, kMaxThreads);  // inv.owner-holds
+  // Acquire: pairs with the release in MakeQueue; the payload is the queue.
   return *queues_[index - 1].load(std::memory_order_acquire);
 }
 
@@ -44,7 +46,7 @@ ThreadIndex OwnerQueues::MakeQueue() {
     free_.reserve(made_ + 1);  // Leave needs no memory
     auto* queue = new Queue;
     const auto index = static_cast<ThreadIndex>(++made_);
-    // Release: pairs with the acquire in QueueOf.
+    // Release: pairs with the acquire in QueueOf; the payload is the queue.
     queues_[index - 1].store(queue, std::memory_order_release);
     return index;
   } catch (const std::bad_alloc&) {

@@ -8,7 +8,6 @@
 #include <memory>
 #include <utility>
 
-#include "absl/log/check.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/local.h"
@@ -46,7 +45,7 @@ class Ptr : public internal::Reference<T> {
   Ptr(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
       : internal::Reference<T>(std::move(other)) {}
 
-  // A snapshot: exact only while no other thread has a reference.
+  // By the object's owner, or while no other thread counts; without a meaning for what is immortal.
   int64_t use_count() const { return this->cell() == nullptr ? 0 : this->cell()->Count(); }
 
   // From here on the object is never destroyed, and counting it costs no write: for what many
@@ -83,6 +82,17 @@ inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Ptr<T>> = true;
 template <typename T>
 inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Field<T>> = true;
 
+// Arguments of MakePtr are passed by value: a Field or a Ptr may lie in an object that moves at its
+// safepoint.
+template <typename A, typename T>
+struct ebb::internal::Passed<A, ebb::rc::Ptr<T>> {
+  using type = ebb::rc::Ptr<T>;
+};
+template <typename A, typename T>
+struct ebb::internal::Passed<A, ebb::rc::Field<T>> {
+  using type = ebb::rc::Ptr<T>;
+};
+
 namespace ebb::rc {
 
 namespace internal {
@@ -113,7 +123,9 @@ Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
 // when the last reference goes; and may have members of types with destructors, for which
 // ebb::kTriviallyRelocatable says that memcpy moves them. Its destructor must not allocate from a
 // heap, nor pass any other safepoint. Arguments that are Refs are rooted meanwhile, as by
-// Mutator::New. Throws HeapExhausted, and MisuseError without an Owner, or as Mutator::New. O(1).
+// Mutator::New. Counted references are passed by value. Throws HeapExhausted, and MisuseError
+// without an Owner, or as Mutator::New: then an argument that was moved in is gone. O(1), and what
+// other threads have dropped of this one's objects.
 template <typename T, typename... Args>
 Ptr<T> MakePtr(Args&&... args) {
   Owner& owner = Owner::Newest();
@@ -122,7 +134,7 @@ Ptr<T> MakePtr(Args&&... args) {
   internal::Cell* cell = owner.TryTakeCell();
   if (cell == nullptr) [[unlikely]] {
     absl::StatusOr<internal::Cell*> taken = internal::TakeCellFor<T>(owner, object);
-    if (!taken.ok()) throw HeapExhausted(std::move(taken).status());
+    if (!taken.ok()) Owner::Throw(std::move(taken).status());
     cell = *taken;
   }
   return internal::StartCounting<T>(owner, cell, object);

@@ -1,7 +1,8 @@
 #include "heap/rc/ptr.h"
 
 #include <cstdint>
-#include <optional>
+#include <memory>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,6 +16,10 @@ namespace {
 static_assert(sizeof(Ptr<Link>) == 8 && sizeof(Field<Link>) == 8);
 static_assert(Managed<internal::Counted<Witness>>, "a counted object may have a destructor");
 static_assert(!Managed<Witness> && !Managed<Link>, "a traced object may not count");
+
+void MakePtrs(int count) {
+  for (int i = 0; i < count; ++i) MakePtr<Link>();
+}
 
 // Runs `body` on another thread, which may wait for a pause meanwhile.
 template <typename Body>
@@ -174,6 +179,88 @@ TEST(PtrTest, DroppedByOtherThreads) {
   EXPECT_FALSE(c.owner.Step());
   EXPECT_EQ(log, std::vector<int64_t>({2}));
   EXPECT_EQ(kept.use_count(), 1);
+}
+
+// A Field that is an argument may move with its object at MakePtr's safepoint.
+TEST(PtrTest, ArgumentsMayLieInObjects) {
+  Counting c;
+  Ptr<Link> head = MakePtr<Link>(nullptr, nullptr, 0);
+  for (int64_t i = 1; i <= 40; ++i) {
+    if (i % 2 == 0) {
+      head->next = MakePtr<Link>(head->next, nullptr, i);
+    } else {
+      head->next = MakePtr<Link>(std::move(head->next), nullptr, i);
+    }
+  }
+  EXPECT_EQ(head->next.use_count(), 1);
+  Ptr<Link> link = head->next;
+  for (int64_t i = 40; i >= 1; --i, link = link->next) ASSERT_EQ(link->value, i);
+  EXPECT_EQ(link, nullptr);
+  head = nullptr;
+  EXPECT_EQ(c.alive(), 0);
+}
+
+struct Throws {
+  Field<Link> held;
+  explicit Throws(Ptr<Link> link) : held(std::move(link)) { throw std::runtime_error("no"); }
+  EBB_FIELDS(Throws, held)
+};
+
+TEST(PtrTest, AConstructorMayThrow) {
+  Counting c;
+  EXPECT_THROW(MakePtr<Throws>(MakePtr<Link>()), std::runtime_error);
+  EXPECT_EQ(c.alive(), 0);
+  ASSERT_TRUE(c.heap->Collect().ok());
+}
+
+struct DropsLoudly {
+  int64_t value = 0;
+  ~DropsLoudly() noexcept(false) {
+    if (value != 0) throw std::runtime_error("no");
+  }
+};
+
+TEST(PtrTest, ADestructorMayThrow) {
+  Counting c;
+  Ptr<DropsLoudly> loud = MakePtr<DropsLoudly>(1);
+  loud = nullptr;
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(PtrTest, MisuseIsTold) {
+  Counting c;
+  {
+    NoSafepoint scope(c.mutator);
+    EXPECT_THROW(MakePtrs(20'000), MisuseError);  // where a safepoint would really happen
+  }
+  {
+    Blocking scope(c.mutator);
+    EXPECT_THROW(MakePtr<Link>(), MisuseError);
+    EXPECT_THROW(Owner(c.domain, c.mutator), MisuseError);
+  }
+  {
+    Mutator second(*c.heap);
+    EXPECT_THROW(Owner(c.domain, c.mutator), MisuseError);
+    Owner owner(c.domain, second);
+    EXPECT_EQ(MakePtr<Link>(nullptr, nullptr, 3)->value, 3);
+  }
+  EXPECT_FALSE(c.owner.Step());
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// Threads that drop the last references, and a domain that goes meanwhile.
+TEST(PtrTest, ADomainGoesWhileReferencesAreDropped) {
+  std::unique_ptr<Heap> heap = NewHeap();
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::thread> threads;
+    {
+      Mutator mutator(*heap);
+      Domain domain(*heap);
+      Owner owner(domain, mutator);
+      for (int i = 0; i < 4; ++i) threads.emplace_back([link = MakePtr<Link>()] {});
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
 }
 
 // What a thread owned outlives it; who drops it last destroys it, or takes its owner's place.

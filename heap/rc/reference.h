@@ -13,9 +13,8 @@
 
 namespace ebb::rc::internal {
 
-// A Derived* that leads to the same address as its Base*, so that one cell can stand for both.
 template <typename Derived, typename Base>
-concept SharesAddress = std::is_convertible_v<Derived*, Base*> && !std::is_same_v<Derived, Base>;
+concept ConvertsTo = std::is_convertible_v<Derived*, Base*> && !std::is_same_v<Derived, Base>;
 
 template <typename T>
 class Reference {
@@ -33,14 +32,13 @@ class Reference {
     if (cell_ != nullptr) cell_->Retain();
   }
   Reference(Reference&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {}
-  template <SharesAddress<T> U>
-  Reference(const Reference<U>& other) : cell_(other.cell_) {
-    CheckSharesAddress<U>();
+  template <ConvertsTo<T> U>
+  Reference(const Reference<U>& other) : cell_(CellOf(other)) {
     if (cell_ != nullptr) cell_->Retain();
   }
-  template <SharesAddress<T> U>
-  Reference(Reference<U>&& other) noexcept : cell_(std::exchange(other.cell_, nullptr)) {
-    CheckSharesAddress<U>();
+  template <ConvertsTo<T> U>
+  Reference(Reference<U>&& other) noexcept : cell_(CellOf(other)) {
+    other.cell_ = nullptr;
   }
   // What was referred to goes last: its destructor may use this reference.
   Reference& operator=(Reference other) noexcept {
@@ -57,12 +55,18 @@ class Reference {
   explicit operator bool() const { return cell_ != nullptr; }
 
   Cell* cell() const { return cell_; }
+  // The same, of a reference that this one can be made from.
+  template <typename U>
+  static Cell* CellOf(const Reference<U>& other) {
+    if constexpr (!std::is_same_v<U, T>) CheckSharesAddress<U>();
+    return other.cell_;
+  }
 
  private:
   template <typename U>
   friend class Reference;
 
-  // The compiler knows the answer.
+  // One cell stands for both only if a U* leads to the same address as its T*. The compiler knows.
   template <typename U>
   static void CheckSharesAddress() {
     constexpr uintptr_t kSomewhere = 1 << 12;

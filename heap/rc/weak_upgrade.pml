@@ -20,7 +20,6 @@
  *   BUG_WEAK      the last weak reference does not ask whether the object has gone
  */
 
-bool has_owner = true;
 byte owners_count = 1;
 short shared_count = 0;
 byte weak = 2;
@@ -112,7 +111,6 @@ proctype Owner() {
   short seen_count;
   refs--;
   owners_count--;
-  has_owner = false;
 #ifdef BUG_ZERO
   if
   :: shared_count == 0 -> Die(); goto end
