@@ -192,8 +192,8 @@ TEST(PtrTest, ArgumentsMayLieInObjects) {
       head->next = MakePtr<Link>(std::move(head->next), nullptr, i);
     }
   }
-  EXPECT_EQ(head->next.use_count(), 1);
   Ptr<Link> link = head->next;
+  EXPECT_EQ(link.use_count(), 2);
   for (int64_t i = 40; i >= 1; --i, link = link->next) ASSERT_EQ(link->value, i);
   EXPECT_EQ(link, nullptr);
   head = nullptr;
