@@ -19,9 +19,10 @@ void Cell::RetainSlow() {
 }
 
 void Cell::MakeImmortal() {
-  // The flag first: who drops a reference meanwhile, and has not yet seen the owner's index, sees
-  // the flag as it changes the word. Relaxed, both: nothing is read on the strength of it.
-  shared().fetch_or(kForGood, std::memory_order_relaxed);
+  // The flag first: whoever no longer finds the owner's index finds the flag as it changes the
+  // word. Acquire, so that the index is not written before: a change of the word that comes before
+  // the flag is a release, by a thread that cannot have read kImmortal by then.
+  shared().fetch_or(kForGood, std::memory_order_acquire);
   owner_.store(kImmortal, std::memory_order_relaxed);
 }
 
@@ -47,6 +48,11 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
   bool queue;
   do {
     if ((word & kForGood) != 0) return Outcome::kAlive;
+    if (CountIn(word) <= -kMany) [[unlikely]] {
+      // The owner has given away so many, and takes none out of its queue.
+      MakeImmortal();
+      return Outcome::kAlive;
+    }
     queue = CountIn(word) == 0 && (word & (kMerged | kQueued)) == 0;
     next = queue ? word | kQueued : word - kOne;
     // Acq_rel: release, so that all that this thread did with the object comes before its
@@ -70,7 +76,7 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   int64_t next;
   do {
-    if ((word & kForGood) != 0) {
+    if ((word & kForGood) != 0 || owners >= kMany) {
       MakeImmortal();
       return Outcome::kAlive;
     }
@@ -82,11 +88,13 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
 }
 
 bool Cell::Upgrade() {
+  // Acquire, and before the word is: pairs with the release in set_next. If this is half a link,
+  // the word says that the cell is dead.
+  const ThreadIndex owner = owner_.load(std::memory_order_acquire);
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   // Not merged, so there is an owner (a dead cell that a weak reference names is merged); and if
-  // that is this thread, nobody can take the cell from it meanwhile. Relaxed: as in Retain.
-  if ((word & (kMerged | kForGood)) == 0 && owner_.load(std::memory_order_relaxed) == this_thread &&
-      owners_count() < UINT32_MAX) {
+  // that is this thread, nobody can take the cell from it meanwhile.
+  if ((word & (kMerged | kForGood)) == 0 && owner == this_thread && owners_count() < UINT32_MAX) {
     ++owners_count();
     return true;
   }

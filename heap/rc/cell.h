@@ -211,7 +211,8 @@ inline Cell* Cell::next() const {
 
 inline void Cell::set_next(Cell* next) {
   const uintptr_t bits = reinterpret_cast<uintptr_t>(next);
-  owner_.store(static_cast<uint32_t>(bits), std::memory_order_relaxed);
+  // Release: pairs with the acquire in Upgrade; the payload is that the cell is dead.
+  owner_.store(static_cast<uint32_t>(bits), std::memory_order_release);
   owners_count() = static_cast<uint32_t>(bits >> 32);
 }
 
