@@ -81,7 +81,7 @@ refused() {
   [[ $status == 2 ]] || fail "${*:1:$#-1}: exit $status instead of 2"
   grep -qF -- "$accepted" refused.txt || fail "${*:1:$#-1}: no '$accepted' in: $(cat refused.txt)"
 }
-refused W99 "accepted: W1, W1h, W3, W4, W6a"
+refused W99 "accepted: W1, W1h, W3, W4, W5a"
 refused --nonsense "accepted: --all"
 refused W1 --peers boehm,nobody "accepted: boehm,"
 refused W1 --collector nonsense "accepted: parallel"
