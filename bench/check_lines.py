@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Checks a file of benchmark lines: every line parses, every workload named has a result of ebb
-that collected, if it allocates, every result carries the times and the memory, and subjects that say what graph they
-ended with agree.
+that collected, if it allocates, every result carries the times and the memory, and subjects that
+say what graph they ended with agree.
 
     check_lines.py FILE WORKLOAD...
 """
