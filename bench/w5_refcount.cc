@@ -30,8 +30,7 @@ class RcClient {
   template <typename T>
   using Edge = rc::Field<T>;
 
-  class Domain {
-   public:
+  struct Domain {
     explicit Domain(EbbSubject& subject) : domain(subject.heap()) {}
     rc::Domain domain;
   };

@@ -188,6 +188,8 @@ class Mutator {
   // The calling thread's mutator on `heap` that is not suspended, or null.
   static Mutator* Current(const Heap& heap);
 
+  // For New and rc::MakePtr: HeapExhausted for ResourceExhausted, else MisuseError.
+  [[noreturn]] static void Throw(absl::Status status);
   // For Local.
   internal::LocalBase** locals() { return &locals_; }
   // For Stamp: counts the safepoints this thread has passed.
@@ -267,7 +269,6 @@ class Mutator {
       Throw(std::move(value).status());
     return *std::move(value);
   }
-  [[noreturn]] static void Throw(absl::Status status);
 
   // The header word's address of `object_bytes` fresh bytes of the right alignment, wherever an
   // object of this size belongs; collects and asks the exhaustion handler as needed. The memory is

@@ -125,7 +125,7 @@ struct MemberTable<T, Shape::kAggregate> {
   static constexpr auto kOffsets = kLayout.offsets;
 };
 
-// Which references are counted: those that are traced,
+// What CountReferences looks for: references that are traced,
 struct Traced {
   template <typename T>
   static constexpr bool kIncludes = kIsReference<T>;

@@ -105,9 +105,8 @@ class Cell {
   Field<CountedObject>* address() const;
   CellChunk& chunk() const;
 
-  // A snapshot, for tests and reports. Exact when no other thread counts.
+  // By its owner, or when no other thread counts; without a meaning for an immortal one.
   int64_t Count() const;
-  bool is_immortal() const { return owner_.load(std::memory_order_relaxed) == kImmortal; }
 
  private:
   // The shared word: four flags, the number of weak references, and the shared count, which is
@@ -202,8 +201,8 @@ inline bool Cell::Finish() {
 }
 
 // The link takes the places of the owner's index and count, which mean nothing in a cell without
-// references: weak ones look at the shared word only. Relaxed: lists are a thread's own, or under a
-// lock.
+// counted references: Upgrade, which looks at the index, believes it only if the word agrees.
+// Relaxed: lists are a thread's own, or under a lock.
 inline Cell* Cell::next() const {
   const uintptr_t low = owner_.load(std::memory_order_relaxed);
   return reinterpret_cast<Cell*>(uintptr_t{owners_count()} << 32 | low);

@@ -67,6 +67,7 @@ absl::StatusOr<CellList> CellTable::TakeFresh(Mutator& mutator) {
     if (memory == nullptr) throw std::bad_alloc();
     std::unique_ptr<CellChunk, DeleteChunk> chunk(new (memory) CellChunk);
     chunk->table = this;
+    // Relaxed: see CellChunk::addresses.
     chunk->addresses.store((*array)->data(), std::memory_order_relaxed);
     for (size_t i = CellChunk::kCells; i > 0; --i) cells.Push(chunk->owners[i - 1]);
     absl::MutexLock lock(&mu_);
@@ -94,7 +95,7 @@ void CellTable::AddOrphan(Cell& cell) {
     absl::MutexLock lock(&mu_);
     if (!closed_) {
       orphans_.Push(cell);
-      has_orphans_.store(true, std::memory_order_relaxed);
+      has_orphans_.store(true, std::memory_order_relaxed);  // a hint
       return;
     }
   }
@@ -107,7 +108,7 @@ void CellTable::AddOrphan(Cell& cell) {
 
 CellList CellTable::TakeOrphans() {
   absl::MutexLock lock(&mu_);
-  has_orphans_.store(false, std::memory_order_relaxed);
+  has_orphans_.store(false, std::memory_order_relaxed);  // a hint
   return std::move(orphans_);
 }
 
@@ -117,6 +118,7 @@ int64_t CellTable::Close() {
     absl::MutexLock lock(&mu_);
     closed_ = true;
     for (Entry& entry : chunks_) {
+      // Relaxed: see CellChunk::addresses.
       entry.chunk->addresses.store(nullptr, std::memory_order_relaxed);
       entry.addresses = Persistent<RefArray<CountedObject>>();
     }

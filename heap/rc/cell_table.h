@@ -89,8 +89,9 @@ class CellTable {
   // many cells were in use.
   int64_t Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Free cells, at least one. O(1024); a new chunk is a safepoint of `mutator`. Errors:
-  // as of Mutator::TryNewArray; ResourceExhausted when there is no memory for the cells.
+  // Free cells, at least one: up to 1,024 that others gave back, or those of a new chunk, which is
+  // a safepoint of `mutator`. Errors: as of Mutator::TryNewArray; ResourceExhausted when there is
+  // no memory for the cells. O(cells).
   absl::StatusOr<CellList> Take(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
   // Gives free cells back. O(1).
   void Give(CellList cells) ABSL_LOCKS_EXCLUDED(mu_);

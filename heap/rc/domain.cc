@@ -16,6 +16,7 @@ namespace internal {
 namespace {
 
 void AddTo(DomainStats& stats, const Tally& tally) {
+  // Relaxed: see Tally.
   stats.made += tally.made.load(std::memory_order_relaxed);
   stats.destroyed += tally.destroyed.load(std::memory_order_relaxed);
 }

@@ -35,10 +35,10 @@ struct DomainStats {
   int64_t cells = 0;      // room for so many objects' counts, at 24 bytes each
 };
 
-// Thread-safe. The heap must outlive it and every Owner of it. Not yet to be used in a
-// forked child. What is alive when it goes, since a reference was left or
-// in cycles, is logged, and its destructors do not run; a reference that was left reads as null
-// from then on. A Domain that is destroyed while threads are attached goes with the last of them.
+// Thread-safe. The heap must outlive it and every Owner of it. Not yet to be used in a forked
+// child. What is alive when it goes, since a reference was left or in cycles, is logged, and its
+// destructors do not run; a reference that was left reads as null from then on. A Domain that is
+// destroyed while threads are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());

@@ -21,6 +21,7 @@ struct Tally {
   std::atomic<int64_t> made = 0;
   std::atomic<int64_t> destroyed = 0;
 
+  // Relaxed, and not one change: see above.
   static void Add(std::atomic<int64_t>& figure) {
     figure.store(figure.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }

@@ -84,11 +84,6 @@ void Owner::ThrowNone() {
       "object is to belong to, on this thread first");
 }
 
-void Owner::Throw(absl::Status status) {
-  if (absl::IsResourceExhausted(status)) throw HeapExhausted(std::move(status));
-  throw MisuseError(status.ToString());
-}
-
 Owner* Owner::Find(const CellTable& table) {
   Owner* owner = newest;
   while (owner != nullptr && &owner->table_ != &table) owner = owner->older_;

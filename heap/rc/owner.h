@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
@@ -48,8 +47,6 @@ class Owner {
       ThrowNone();
     return *newest;
   }
-  // As Mutator::New does.
-  [[noreturn]] static void Throw(absl::Status status);
   // A free cell; null if there is none at hand.
   internal::Cell* TryTakeCell() { return free_.empty() ? nullptr : &free_.Pop(); }
   // The same with a safepoint, and the errors of CellTable::Take.

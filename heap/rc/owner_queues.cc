@@ -84,7 +84,7 @@ Cell::Outcome OwnerQueues::Push(ThreadIndex owner, Cell& cell) {
     cell.MakeImmortal();
     return Cell::Outcome::kAlive;
   }
-  queue.due.store(true, std::memory_order_relaxed);
+  queue.due.store(true, std::memory_order_relaxed);  // a hint
   return Cell::Outcome::kAlive;
 }
 
@@ -96,7 +96,7 @@ void OwnerQueues::Drain(OnDead on_dead) {
   {
     absl::MutexLock lock(&queue.mu);
     cells.swap(queue.cells);
-    queue.due.store(false, std::memory_order_relaxed);
+    queue.due.store(false, std::memory_order_relaxed);  // a hint
   }
   for (Cell* cell : cells) {
     if (cell->MergeQueued(index) == Cell::Outcome::kDead) on_dead(*cell);

@@ -65,9 +65,9 @@ class OwnerQueues {
   static constinit thread_local int entries;
 
   absl::Mutex mu_;
-  // Index i + 1 is that of element i. An element is made once, and stays.
   std::vector<ThreadIndex> free_ ABSL_GUARDED_BY(mu_);
-  size_t made_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t made_ ABSL_GUARDED_BY(mu_) = 0;  // so many of queues_
+  // That of index i + 1 is element i; it is made once, and stays.
   std::array<std::atomic<Queue*>, kMaxThreads> queues_ = {};
 };
 

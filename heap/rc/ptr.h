@@ -8,7 +8,6 @@
 #include <memory>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/local.h"
 #include "heap/mutator.h"
@@ -57,18 +56,9 @@ class Ptr : public internal::Reference<T> {
 
 // A Ptr that is a member of a counted object.
 template <typename T>
-class Field : public internal::Reference<T> {
+class Field : public Ptr<T> {
  public:
-  Field() = default;
-  Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
-  template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  Field(const internal::Reference<U>& other)  // NOLINT: implicit, as for any pointer
-      : internal::Reference<T>(other) {}
-  template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  Field(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
-      : internal::Reference<T>(std::move(other)) {}
+  using Ptr<T>::Ptr;
 };
 
 }  // namespace ebb::rc
@@ -134,7 +124,7 @@ Ptr<T> MakePtr(Args&&... args) {
   internal::Cell* cell = owner.TryTakeCell();
   if (cell == nullptr) [[unlikely]] {
     absl::StatusOr<internal::Cell*> taken = internal::TakeCellFor<T>(owner, object);
-    if (!taken.ok()) Owner::Throw(std::move(taken).status());
+    if (!taken.ok()) Mutator::Throw(std::move(taken).status());
     cell = *taken;
   }
   return internal::StartCounting<T>(owner, cell, object);

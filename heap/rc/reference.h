@@ -1,4 +1,4 @@
-// Reference<T>: what rc::Ptr and rc::Field have in common, one counted reference.
+// Reference<T>: one counted reference: what rc::Ptr is made of, and rc::Weak is made from.
 
 #ifndef EBB_HEAP_RC_REFERENCE_H_
 #define EBB_HEAP_RC_REFERENCE_H_
