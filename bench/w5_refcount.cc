@@ -1,6 +1,6 @@
 // W5, reference counts: (a) a pointer copied and dropped by the thread that made its object; (b)
-// the same by two threads at once; (c) trees built and dropped; (d) a long list dropped. Ebb's
-// rc::Ptr against std::shared_ptr.
+// the same by two threads at once; (c) trees built and dropped; (d) a long list dropped; (e) rings
+// dropped, and found by cycle detection. Ebb's rc::Ptr, but for (e) against std::shared_ptr.
 
 #include <atomic>
 #include <cstdint>
@@ -9,9 +9,11 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "bench/meter.h"
 #include "bench/subjects.h"
@@ -238,6 +240,74 @@ absl::StatusOr<Record> RunW5d(const RunSpec& spec) {
   });
 }
 
+// A member of a ring, with one word of payload.
+struct RingNode {
+  rc::Field<RingNode> next;
+  int64_t value = 0;
+};
+
+rc::Ptr<RingNode> BuildRing(int64_t length) {
+  rc::Ptr<RingNode> first = rc::MakePtr<RingNode>();
+  rc::Ptr<RingNode> last = first;
+  for (int64_t i = 1; i < length; ++i) {
+    rc::Ptr<RingNode> made = rc::MakePtr<RingNode>();
+    last->next = made;
+    last = std::move(made);
+  }
+  last->next = first;
+  return first;
+}
+
+// Rings of 2, 10 and 100 are dropped and found, without anything beside them and beside as many
+// live ones. `dead_ns` is of detection and destruction, an object; `live_ns` what a detection takes
+// that finds nothing, an object.
+absl::StatusOr<Record> RunW5e(const RunSpec& spec) {
+  const int64_t objects = spec.smoke ? 30'000 : 5'000'000;
+  const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 32.0) * 2 * objects;
+  Record record;
+  const auto run = [&](EbbSubject& subject) -> absl::StatusOr<Record> {
+    rc::Domain domain(subject.heap());
+    absl::Status status = RunThreads(subject, 1, [&](EbbSubject::Thread& thread) -> absl::Status {
+      rc::Owner owner(domain, thread);
+      const auto detect = [&](int64_t wanted) -> absl::StatusOr<double> {
+        const absl::Duration start = MonotonicNow();
+        absl::StatusOr<rc::Collection> collection = domain.Collect();
+        const double ns = absl::ToDoubleNanoseconds(MonotonicNow() - start);
+        if (!collection.ok()) return collection.status();
+        if (collection->collected != wanted) {
+          return absl::InternalError(
+              absl::StrCat("found ", collection->collected, " dead objects of ", wanted));
+        }
+        return ns / static_cast<double>(objects);
+      };
+      Meter meter;
+      meter.Start();
+      for (const int64_t length : {2, 10, 100}) {
+        for (int64_t i = 0; i < objects; i += length) BuildRing(length);
+        absl::StatusOr<double> ns = detect(objects);
+        if (!ns.ok()) return ns.status();
+        record.Set(absl::StrCat("dead_ns_", length), *ns);
+      }
+      std::vector<rc::Ptr<RingNode>> live;
+      for (int64_t i = 0; i < objects; i += 10) live.push_back(BuildRing(10));
+      absl::StatusOr<double> live_ns = detect(0);
+      if (!live_ns.ok()) return live_ns.status();
+      record.Set("live_ns", *live_ns);
+      for (int64_t i = 0; i < objects; i += 10) BuildRing(10);
+      absl::StatusOr<double> beside = detect(objects);
+      if (!beside.ok()) return beside.status();
+      record.Set("dead_beside_live_ns", *beside - *live_ns);
+      meter.Stop();
+      meter.Write(record);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) return status;
+    subject.Describe(record);
+    return record;
+  };
+  return OnSubject<EbbSubject>(OptionsFor(spec, heap_bytes), run);
+}
+
 Workload OfCounts(std::string name, std::string about) {
   Workload workload;
   workload.name = std::move(name);
@@ -291,6 +361,27 @@ Workload W5dList() {
   workload.details = {"drop_ns"};
   workload.bars = {OfPeer("drop_ns", 1, 5)};
   workload.run = &RunW5d;
+  return workload;
+}
+
+Workload W5eRings() {
+  Workload workload;
+  workload.name = "W5e";
+  workload.about = "5 M objects in rings dropped, and found by cycle detection";
+  workload.collectors = {"concurrent"};
+  workload.heap_multiples = {5};
+  workload.details = {"dead_ns_2", "dead_ns_10", "dead_ns_100", "live_ns", "dead_beside_live_ns"};
+  for (const auto& [of, limit] : {std::pair("dead_ns_2", 20), std::pair("dead_ns_10", 20),
+                                  std::pair("dead_ns_100", 20), std::pair("live_ns", 7)}) {
+    Bar bar;
+    bar.of = of;
+    bar.at_most = 1;
+    bar.limit = limit;
+    bar.collector = "concurrent";
+    bar.heap_multiple = 5;
+    workload.bars.push_back(std::move(bar));
+  }
+  workload.run = &RunW5e;
   return workload;
 }
 

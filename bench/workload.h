@@ -89,6 +89,7 @@ Workload W5aCopyOwn();
 Workload W5bCopyShared();
 Workload W5cTrees();
 Workload W5dList();
+Workload W5eRings();
 Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();

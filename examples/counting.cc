@@ -54,6 +54,8 @@ int main() {
   book = nullptr;  // before the next statement
   // [/counting]
   std::cout << (chapter->owner.Upgrade() == nullptr ? "its book has gone" : "?") << "\n";
+  chapter->rest->rest = chapter;  // a cycle
   chapter = nullptr;
+  std::cout << domain.Collect()->collected << " found in a cycle\n";
   std::cout << domain.stats().destroyed << " of " << domain.stats().made << " destroyed\n";
 }

@@ -7,6 +7,7 @@ a part goes
 its book has gone
 a part goes
 a part goes
+2 found in a cycle
 3 of 3 destroyed'
 for options in "" stress_collect_every=1 collector=generational,nursery_bypass=false; do
   got=$(EBB_OPTIONS=$options examples/counting 2>log) || { cat log; exit 1; }

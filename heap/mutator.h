@@ -188,6 +188,10 @@ class Mutator {
   // The calling thread's mutator on `heap` that is not suspended, or null.
   static Mutator* Current(const Heap& heap);
 
+  // For heap/rc, too: FailedPrecondition where a safepoint may not happen: this mutator is suspended
+  // or another thread's, or any mutator of the calling thread is in a NoSafepoint scope. `what` is
+  // for the message.
+  absl::Status CheckMayStop(const char* what) const;
   // For New and rc::MakePtr: HeapExhausted for ResourceExhausted, else MisuseError.
   [[noreturn]] static void Throw(absl::Status status);
   // For Local.
@@ -318,9 +322,6 @@ class Mutator {
   absl::Status PassSafepoint(const char* what);
   // FailedPrecondition on a thread that this mutator is not of.
   absl::Status CheckThread(const char* what) const;
-  // FailedPrecondition where a safepoint may not happen: this mutator is suspended or another
-  // thread's, or as below.
-  absl::Status CheckMayStop(const char* what) const;
   // FailedPrecondition if any mutator of the calling thread, of whichever heap, is in a NoSafepoint
   // scope.
   static absl::Status CheckThreadMayStop(const char* what);

@@ -152,14 +152,14 @@ consteval size_t CountReferences() {
   }
 }
 
-template <size_t capacity>
+template <size_t capacity, typename Kind>
 struct OffsetList {
   std::array<uint32_t, capacity> offsets = {};
   size_t size = 0;
 
   template <typename M>
   consteval void AppendReferencesOf(size_t base) {
-    if constexpr (CountReferences<M>() > 0) {
+    if constexpr (CountReferences<M, Kind>() > 0) {
       using T = ElementOf<M>;
       for (size_t i = 0; i < Elements<M>::kCount; ++i)
         AppendReferencesOfElement<T>(base + i * sizeof(T));
@@ -169,7 +169,7 @@ struct OffsetList {
  private:
   template <typename T>
   consteval void AppendReferencesOfElement(size_t base) {
-    if constexpr (kIsReference<T>) {
+    if constexpr (Kind::template kIncludes<T>) {
       offsets[size++] = static_cast<uint32_t>(base);
     } else {
       AppendReferencesOfMembers<T>(base, typename MemberTable<T>::Types());
@@ -182,9 +182,9 @@ struct OffsetList {
   }
 };
 
-template <typename T>
-consteval std::array<uint32_t, CountReferences<T>()> FindReferences() {
-  OffsetList<CountReferences<T>()> list;
+template <typename T, typename Kind = Traced>
+consteval std::array<uint32_t, CountReferences<T, Kind>()> FindReferences() {
+  OffsetList<CountReferences<T, Kind>(), Kind> list;
   list.template AppendReferencesOf<T>(0);
   // EBB_FIELDS names members in any order.
   if (!std::is_sorted(list.offsets.begin(), list.offsets.end())) {

@@ -1,5 +1,7 @@
 #include "heap/rc/cell.h"
 
+#include "heap/rc/cell_table.h"
+
 namespace ebb::rc::internal {
 
 constinit thread_local ThreadIndex this_thread = kOwnsNothing;
@@ -54,7 +56,7 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
       return Outcome::kAlive;
     }
     queue = CountIn(word) == 0 && (word & (kMerged | kQueued)) == 0;
-    next = queue ? word | kQueued : word - kOne;
+    next = (queue ? word | kQueued : word - kOne) & ~kSuspect;  // inv.suspect
     // Acq_rel: release, so that all that this thread did with the object comes before its
     // destruction by another; acquire, so that if this thread destroys it, that comes after all
     // that others did. Pairs with itself, MergeZero and MergeQueued.
@@ -66,13 +68,17 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
   return (next & kMerged) != 0 && CountIn(next) == 0 ? Outcome::kDead : Outcome::kAlive;
 }
 
+// What the owner counts, if that is `owner`; then it is the owner no more. 0 if there is none.
+int64_t Cell::Disown(ThreadIndex owner) {
+  if (owner_.load(std::memory_order_relaxed) != owner) return 0;  // as in Retain
+  const int64_t owners = owners_count().load(std::memory_order_relaxed);
+  owner_.store(kNoOwner, std::memory_order_release);  // as in MergeZero
+  return owners;
+}
+
 Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
   // It may have been merged since it was queued: then the count that is taken out is the queue's.
-  int64_t owners = 0;
-  if (owner_.load(std::memory_order_relaxed) == owner) {  // as in Retain
-    owners = owners_count();
-    owner_.store(kNoOwner, std::memory_order_release);  // as in MergeZero
-  }
+  const int64_t owners = Disown(owner);
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   int64_t next;
   do {
@@ -80,32 +86,107 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
       MakeImmortal();
       return Outcome::kAlive;
     }
-    next = ((word + (owners - 1) * kOne) & ~kQueued) | kMerged;
+    next = ((word + (owners - 1) * kOne) & ~(kQueued | kSuspect)) | kMerged;
     // Acq_rel: as in ReleaseShared.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                            std::memory_order_relaxed));
   return CountIn(next) == 0 ? Outcome::kDead : Outcome::kAlive;
 }
 
+ThreadIndex Cell::Suspect() {
+  // Acquire: pairs with the release in Start, whose payload is the object; and with those of who
+  // dropped references before: that they are no longer in any field.
+  shared().fetch_or(kSuspect, std::memory_order_acquire);
+  return owner_.load(std::memory_order_relaxed);  // a hint: MergeSuspect and CountOfSuspect decide
+}
+
+void Cell::MergeSuspect(ThreadIndex owner) {
+  if (owner_.load(std::memory_order_relaxed) != owner) return;  // as in Retain
+  const int64_t owners = Disown(owner);
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  do {
+    if ((word & kForGood) != 0 || owners >= kMany) return MakeImmortal();
+    // Acq_rel: acquire as in Suspect; release, so that who sees it merged sees what the owner did.
+  } while (!shared().compare_exchange_weak(word, (word + owners * kOne) | kMerged | kSuspect,
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
+}
+
+int64_t Cell::CountOfSuspect(int64_t word) const {
+  if ((word & (kSuspect | kForGood | kGone)) != kSuspect) return 0;
+  if ((word & kMerged) != 0) return CountIn(word);
+  // Relaxed: if it is the calling thread's index, that thread wrote it.
+  if (owner_.load(std::memory_order_relaxed) != this_thread) return 0;
+  return CountIn(word) + owners_count().load(std::memory_order_relaxed);
+}
+
+int64_t Cell::CountOfSuspect() const {
+  // Acquire: pairs with the release of MergeSuspect; the payload is what the owner did before.
+  return CountOfSuspect(shared().load(std::memory_order_acquire));
+}
+
+bool Cell::Condemn(int64_t count) {
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  do {
+    if (CountOfSuspect(word) != count) return false;
+    // Acquire: pairs with the release of who dropped references: what they did with the object
+    // comes before its destruction.
+  } while (!shared().compare_exchange_weak(word, word | kCondemned, std::memory_order_acquire,
+                                           std::memory_order_relaxed));
+  return true;
+}
+
+bool Cell::IsCondemned(int64_t count) const {
+  const int64_t word = shared().load(std::memory_order_acquire);  // as in Condemn
+  return (word & kCondemned) != 0 && CountOfSuspect(word) == count;
+}
+
+bool Cell::is_condemned() const {
+  // Relaxed: changed by the detecting thread, or under the lock of CellTable::Revoke.
+  return (shared().load(std::memory_order_relaxed) & kCondemned) != 0;
+}
+
+void Cell::Pardon() {
+  // Relaxed: nothing is published.
+  shared().fetch_and(~(kSuspect | kCondemned), std::memory_order_relaxed);
+}
+
+void Cell::Execute() {
+  owner_.store(kNoOwner, std::memory_order_relaxed);
+  int64_t word = shared().load(std::memory_order_relaxed);
+  // Relaxed: only weak references are left, which learn no more from it than that it is dead.
+  while (!shared().compare_exchange_weak(word, (word & kWeakMask) | kMerged,
+                                         std::memory_order_relaxed)) {
+  }
+}
+
 bool Cell::Upgrade() {
-  // Acquire, and before the word is: pairs with the release in set_next. If this is half a link,
-  // the word says that the cell is dead.
+  // Acquire, and before the word is: pairs with the release in set_next and MergeSuspect. If this
+  // is no index, the word says that the cell is dead or merged.
   const ThreadIndex owner = owner_.load(std::memory_order_acquire);
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   // Not merged, so there is an owner (a dead cell that a weak reference names is merged); and if
   // that is this thread, nobody can take the cell from it meanwhile.
-  if ((word & (kMerged | kForGood)) == 0 && owner == this_thread && owners_count() < UINT32_MAX) {
-    ++owners_count();
+  if ((word & (kMerged | kForGood | kCondemned)) == 0 && owner == this_thread &&
+      owners_count().load(std::memory_order_relaxed) < UINT32_MAX) {
+    ChangeOwnersCount(1);
     return true;
   }
-  do {
+  for (;;) {
     if ((word & kForGood) != 0) return true;  // its release counts nothing either
     // inv.one-death. Not merged: there is an owner, and its merge, if it comes first, fails this
     // exchange.
     if ((word & kMerged) != 0 && CountIn(word) == 0) return false;
+    if ((word & kCondemned) != 0) [[unlikely]] {
+      if (!chunk().table->Revoke(*this)) return false;
+      word = shared().load(std::memory_order_relaxed);  // only to begin with
+      continue;
+    }
     // Acquire: the object's body, as a release of it, or its making, published it.
-  } while (!shared().compare_exchange_weak(word, word + kOne, std::memory_order_acquire,
-                                           std::memory_order_relaxed));
+    if (shared().compare_exchange_weak(word, word + kOne, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+      break;
+    }
+  }
   if (CountIn(word) >= kMany) [[unlikely]]
     MakeImmortal();
   return true;
@@ -131,6 +212,8 @@ bool Cell::ReleaseWeak() {
 }
 
 bool Cell::FinishSlow() {
+  // Acquire: as in Finish. Without a weak reference nobody can make one.
+  if (WeakIn(shared().load(std::memory_order_acquire)) == 0) return true;
   // Acq_rel: of this and the ReleaseWeak of the last weak reference, exactly one sees the other's
   // change.
   return WeakIn(shared().fetch_or(kGone, std::memory_order_acq_rel)) == 0;
@@ -139,8 +222,9 @@ bool Cell::FinishSlow() {
 int64_t Cell::Count() const {
   // Relaxed, both: a snapshot.
   const ThreadIndex owner = owner_.load(std::memory_order_relaxed);
+  if (owner == kImmortal) return kMany;
   const int64_t count = CountIn(shared().load(std::memory_order_relaxed));
-  return owner == kNoOwner ? count : count + owners_count();
+  return owner == kNoOwner ? count : count + owners_count().load(std::memory_order_relaxed);
 }
 
 }  // namespace ebb::rc::internal

@@ -17,6 +17,7 @@ namespace ebb::rc::internal {
 
 class CellTable;
 struct CellChunk;
+struct SuspectChunk;
 
 // What an address column refers to.
 struct CountedObject {};
@@ -34,7 +35,10 @@ struct CountedObject {};
 // sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
 // zero. From then on Upgrade fails.
 //
-// Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml.
+// inv.suspect: a cell that has been a suspect without a break has lost no reference meanwhile, but
+// for those of an owner that it still has. See heap/rc/cycle_detector.h.
+//
+// Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml, heap/rc/detection.pml.
 //
 // A Cell is where its owner's index is; its other parts lie at the same place of other columns of
 // its chunk. So threads that count one object do not write what others read: the owner writes its
@@ -56,7 +60,7 @@ class Cell {
     // Relaxed: an owner's index is written by its own thread, or by one that found its thread gone
     // and is ordered by a lock; any other value leads to the shared count, which is right for all.
     if (owner_.load(std::memory_order_relaxed) == this_thread) [[likely]] {
-      if (++owners_count() != 0) [[likely]]
+      if (ChangeOwnersCount(1) != 0) [[likely]]
         return;
     }
     RetainSlow();
@@ -65,7 +69,7 @@ class Cell {
   void Release() {
     // Relaxed: as above.
     if (owner_.load(std::memory_order_relaxed) == this_thread) [[likely]] {
-      if (--owners_count() != 0) [[likely]]
+      if (ChangeOwnersCount(-1) != 0) [[likely]]
         return;
     }
     ReleaseSlow(*this);
@@ -89,6 +93,26 @@ class Cell {
   // From here on it is alive for good. Any thread that holds a reference.
   void MakeImmortal();
 
+  // Cycle detection (heap/rc/cycle_detector.h). Of any cell, dead and free ones too, by any thread:
+  // it is a suspect from here on, until a reference of it is dropped or it starts anew. Whether it
+  // has an owner, and which.
+  ThreadIndex Suspect();
+  // The same, and there is no owner any more; if `owner` is it, that thread calls this, or there is
+  // none. Nothing is changed if the owner is another.
+  void MergeSuspect(ThreadIndex owner);
+  // How many references a suspect has whose counts only other threads than the calling one can
+  // change by Retain; 0 if it is none, or if its owner might count.
+  int64_t CountOfSuspect() const;
+  // Makes a suspect that has still so many references condemned: a tentative death, which Upgrade
+  // revokes (CellTable::Revoke).
+  bool Condemn(int64_t count);
+  // Whether it is condemned, and since then no reference was counted up or down.
+  bool IsCondemned(int64_t count) const;
+  bool is_condemned() const;
+  // Neither condemned nor a suspect any more.
+  void Pardon();
+  // A condemned cell dies.
+  void Execute();
   // Around the cell's life, by who alone knows of it.
   // One reference, of the calling thread if it owns anything.
   void Start();
@@ -105,33 +129,42 @@ class Cell {
   Field<CountedObject>* address() const;
   CellChunk& chunk() const;
 
-  // By its owner, or when no other thread counts; without a meaning for an immortal one.
+  // How many references it has; of an immortal one: very many. Exact by its owner, or when no other
+  // thread counts.
   int64_t Count() const;
 
  private:
-  // The shared word: four flags, the number of weak references, and the shared count, which is
+  // The shared word: six flags, the number of weak references, and the shared count, which is
   // signed and so in the upper half. One word, so that each step of the protocol is one atomic
   // change. Zero: there is an owner, and no reference but its own.
   static constexpr int64_t kQueued = 1;   // the owner's queue has a reference
   static constexpr int64_t kMerged = 2;   // there is no owner: the shared count is all there is
   static constexpr int64_t kGone = 4;     // the object has been destroyed
   static constexpr int64_t kForGood = 8;  // immortal
-  static constexpr int64_t kOneWeak = 16;
+  static constexpr int64_t kSuspect = 16;
+  static constexpr int64_t kCondemned = 32;
+  static constexpr int64_t kOneWeak = 64;
   static constexpr int64_t kOne = int64_t{1} << 32;
   // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
   // would overflow: threads that have passed the check may still add a few.
-  static constexpr int64_t kManyWeak = int64_t{1} << 27;
+  static constexpr int64_t kManyWeak = int64_t{1} << 25;
   static constexpr int64_t kMany = int64_t{1} << 30;
   static constexpr int64_t CountIn(int64_t word) { return word >> 32; }
-  static constexpr int64_t WeakIn(int64_t word) { return (word & (kOne - 1)) / kOneWeak; }
+  static constexpr int64_t kWeakMask = (kOne - 1) & -kOneWeak;
+  static constexpr int64_t WeakIn(int64_t word) { return (word & kWeakMask) / kOneWeak; }
 
   Outcome MergeZeroSlow(int64_t word);
+  int64_t Disown(ThreadIndex owner);
+  int64_t CountOfSuspect(int64_t word) const;
   bool FinishSlow();
   [[gnu::noinline]] void RetainSlow();
   [[gnu::noinline]] static void ReleaseSlow(Cell& cell);  // in owner.cc: reclaims
 
   size_t index() const;
-  uint32_t& owners_count() const;
+  // Relaxed, and not one change: only the owner writes it, and who else reads it (Count)
+  // concludes nothing from it.
+  std::atomic<uint32_t>& owners_count() const;
+  uint32_t ChangeOwnersCount(int by);
   std::atomic<int64_t>& shared() const;
 
   std::atomic<ThreadIndex> owner_ = kNoOwner;
@@ -149,9 +182,12 @@ struct CellChunk {
   // Element 0 of the address column; null once the domain has gone. Relaxed: it is set before a
   // cell of the chunk is published, and nulled when nobody uses the domain any more.
   std::atomic<Field<CountedObject>*> addresses = nullptr;
+  // What a detection that is under way notes about the cells; null if none is, or it began before
+  // there was this chunk. For the detecting thread.
+  SuspectChunk* suspects = nullptr;
 
   alignas(kHeaderBytes) std::array<Cell, kCells> owners;
-  std::array<uint32_t, kCells> owners_counts = {};
+  std::array<std::atomic<uint32_t>, kCells> owners_counts = {};
   std::array<std::atomic<int64_t>, kCells> shared = {};
 };
 
@@ -160,10 +196,17 @@ inline CellChunk& Cell::chunk() const {
                                        ~(CellChunk::kBytes - 1));
 }
 inline size_t Cell::index() const { return static_cast<size_t>(this - chunk().owners.data()); }
-inline uint32_t& Cell::owners_count() const {
+inline std::atomic<uint32_t>& Cell::owners_count() const {
   // The columns are equally wide, so this is the cell's address and a constant.
   constexpr size_t kDistance = offsetof(CellChunk, owners_counts) - offsetof(CellChunk, owners);
-  return *reinterpret_cast<uint32_t*>(reinterpret_cast<uintptr_t>(this) + kDistance);
+  return *reinterpret_cast<std::atomic<uint32_t>*>(reinterpret_cast<uintptr_t>(this) + kDistance);
+}
+inline uint32_t Cell::ChangeOwnersCount(int by) {
+  std::atomic<uint32_t>& count = owners_count();
+  // Relaxed: see owners_count.
+  const uint32_t changed = count.load(std::memory_order_relaxed) + static_cast<uint32_t>(by);
+  count.store(changed, std::memory_order_relaxed);
+  return changed;
 }
 inline std::atomic<int64_t>& Cell::shared() const { return chunk().shared[index()]; }
 inline Field<CountedObject>* Cell::address() const {
@@ -177,10 +220,12 @@ inline Ref<CountedObject> Cell::Load() const {
 }
 
 inline void Cell::Start() {
-  // Relaxed, all of it: who publishes a reference to the cell publishes these too.
+  // Relaxed: who publishes a reference to the cell publishes these too.
   const bool owned = this_thread != kOwnsNothing;
-  owners_count() = owned ? 1 : 0;
-  shared().store(owned ? 0 : kOne | kMerged, std::memory_order_relaxed);
+  owners_count().store(owned ? 1 : 0, std::memory_order_relaxed);
+  // Release: pairs with the acquire in Suspect, by a thread that has no reference; the payload is
+  // the object, and where it is.
+  shared().store(owned ? 0 : kOne | kMerged, std::memory_order_release);
   owner_.store(owned ? this_thread : kNoOwner, std::memory_order_relaxed);
 }
 
@@ -201,18 +246,19 @@ inline bool Cell::Finish() {
 }
 
 // The link takes the places of the owner's index and count, which mean nothing in a cell without
-// counted references: Upgrade, which looks at the index, believes it only if the word agrees.
-// Relaxed: lists are a thread's own, or under a lock.
+// counted references. It is odd, and so no index: who looks for the owner of a cell that may be
+// dead finds none. Relaxed: lists are a thread's own, or under a lock.
 inline Cell* Cell::next() const {
-  const uintptr_t low = owner_.load(std::memory_order_relaxed);
-  return reinterpret_cast<Cell*>(uintptr_t{owners_count()} << 32 | low);
+  const uintptr_t low = owner_.load(std::memory_order_relaxed) & ~ThreadIndex{1};
+  return reinterpret_cast<Cell*>(uintptr_t{owners_count().load(std::memory_order_relaxed)} << 32 |
+                                 low);
 }
 
 inline void Cell::set_next(Cell* next) {
   const uintptr_t bits = reinterpret_cast<uintptr_t>(next);
   // Release: pairs with the acquire in Upgrade; the payload is that the cell is dead.
-  owner_.store(static_cast<uint32_t>(bits), std::memory_order_release);
-  owners_count() = static_cast<uint32_t>(bits >> 32);
+  owner_.store(static_cast<uint32_t>(bits) | 1, std::memory_order_release);
+  owners_count().store(static_cast<uint32_t>(bits >> 32), std::memory_order_relaxed);
 }
 
 }  // namespace ebb::rc::internal

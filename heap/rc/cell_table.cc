@@ -133,8 +133,43 @@ int64_t CellTable::Close() {
   return in_use;
 }
 
+std::vector<CellChunk*> CellTable::Chunks() const {
+  std::vector<CellChunk*> chunks;
+  absl::MutexLock lock(&mu_);
+  chunks.reserve(chunks_.size());
+  for (const Entry& entry : chunks_) chunks.push_back(entry.chunk.get());
+  return chunks;
+}
+
+void CellTable::BeginTrial() {
+  absl::MutexLock lock(&trial_mu_);
+  on_trial_ = true;
+  revoked_ = 0;
+}
+
+bool CellTable::EndTrial(int64_t& known) {
+  absl::MutexLock lock(&trial_mu_);
+  if (revoked_ == known) on_trial_ = false;
+  known = revoked_;
+  return !on_trial_;
+}
+
+bool CellTable::Revoke(Cell& cell) {
+  absl::MutexLock lock(&trial_mu_);
+  // Once the trial is over, what is still condemned stays so: the lock orders this after that.
+  if (!on_trial_) return !cell.is_condemned();
+  ++revoked_;
+  cell.Pardon();
+  return true;
+}
+
 int64_t CellTable::CountCells() const {
   return static_cast<int64_t>(chunks_.size() * CellChunk::kCells);
+}
+
+int64_t CellTable::cells_in_use() const {
+  absl::MutexLock lock(&mu_);
+  return CountCells() - free_.size();
 }
 
 int64_t CellTable::cells() const {

@@ -104,6 +104,21 @@ class CellTable {
 
   // Free or not.
   int64_t cells() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Those that are neither free here nor waiting in a new chunk: of objects, or at some thread's
+  // hand.
+  int64_t cells_in_use() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // For cycle detection, by one thread at a time. The chunks there are; they stay until the table
+  // is closed. May throw std::bad_alloc.
+  std::vector<CellChunk*> Chunks() const ABSL_LOCKS_EXCLUDED(mu_);
+  // From here on cells are condemned, and Revoke saves them.
+  void BeginTrial() ABSL_LOCKS_EXCLUDED(trial_mu_);
+  // Ends it, if Revoke has saved none but `known`; else `known` is how many, and the trial goes on.
+  bool EndTrial(int64_t& known) ABSL_LOCKS_EXCLUDED(trial_mu_);
+
+  // For Cell::Upgrade: `cell` was found condemned. If the trial is still on, it is pardoned. False:
+  // it is dead. True: look again.
+  bool Revoke(Cell& cell) ABSL_LOCKS_EXCLUDED(trial_mu_);
 
  private:
   struct DeleteChunk {
@@ -130,6 +145,10 @@ class CellTable {
   CellList orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
+
+  absl::Mutex trial_mu_;
+  bool on_trial_ ABSL_GUARDED_BY(trial_mu_) = false;
+  int64_t revoked_ ABSL_GUARDED_BY(trial_mu_) = 0;  // in this trial
 };
 
 }  // namespace ebb::rc::internal

@@ -1,4 +1,5 @@
-// What counting knows of a type: how to destroy an object. Design: docs/design/counting.md#objects
+// What counting knows of a type: how to destroy an object, and where its rc::Fields are.
+// Design: docs/design/counting.md#objects
 
 #ifndef EBB_HEAP_RC_COUNTED_TYPE_H_
 #define EBB_HEAP_RC_COUNTED_TYPE_H_
@@ -16,7 +17,21 @@ namespace ebb::rc::internal {
 struct CountedType {
   // Runs the destructor of the object at `payload`; null if that does nothing.
   void (*destroy)(uintptr_t payload);
+  // Where in the payload its rc::Fields are, in bytes.
+  const uint32_t* field_offsets;
+  uint32_t field_count;
 };
+
+// Whether a T is an rc::Field.
+template <typename T>
+inline constexpr bool kIsField = false;
+// For ebb::internal::FindReferences.
+struct InnerReferences {
+  template <typename T>
+  static constexpr bool kIncludes = kIsField<T>;
+};
+template <typename T>
+inline constexpr auto kFieldOffsets = ebb::internal::FindReferences<T, InnerReferences>();
 
 // A T that is reclaimed by its count: the object is nothing else, so a T* leads to it.
 template <typename T>
@@ -43,7 +58,9 @@ void DestroyCounted(uintptr_t payload) {
 
 template <typename T>
 inline constexpr CountedType kDescriptor = {
-    .destroy = std::is_trivially_destructible_v<T> ? nullptr : &DestroyCounted<T>};
+    .destroy = std::is_trivially_destructible_v<T> ? nullptr : &DestroyCounted<T>,
+    .field_offsets = kFieldOffsets<T>.data(),
+    .field_count = static_cast<uint32_t>(kFieldOffsets<T>.size())};
 
 }  // namespace ebb::rc::internal
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "heap/heap.h"
 
 namespace ebb::rc {
@@ -24,15 +26,38 @@ enum class Reclaim {
   kLazy,
 };
 
+// When cycles of counted objects are looked for.
+enum class Detect {
+  kOnDemand,  // by Domain::Collect
+  // Also by whichever thread makes one object too many: then its MakePtr takes as long as a
+  // detection does.
+  kAutomatic,
+};
+
 struct DomainOptions {
   Reclaim reclaim = Reclaim::kPrompt;
+  Detect detect = Detect::kOnDemand;
+  // kAutomatic: when so many objects more are there than after the last detection, and this share
+  // of those that were there then. So the work per object made is bounded.
+  int64_t detect_after = 10'000;
+  double detect_share = 0.25;
+};
+
+// What a detection of cycles did.
+struct Collection {
+  int64_t visited = 0;    // objects
+  int64_t suspects = 0;   // of these, that only others seemed to refer to, at a first look
+  int64_t collected = 0;  // objects that only each other's Fields referred to
+  absl::Duration time;    // without destructors
 };
 
 // Figures of a domain; exact when no thread counts.
 struct DomainStats {
-  int64_t made = 0;       // objects, ever
-  int64_t destroyed = 0;  // of these
-  int64_t cells = 0;      // room for so many objects' counts, at 24 bytes each
+  int64_t made = 0;         // objects, ever
+  int64_t destroyed = 0;    // of these
+  int64_t cells = 0;        // room for so many objects' counts, at 24 bytes each
+  int64_t collections = 0;  // detections of cycles, ever
+  Collection collected;     // sums over them
 };
 
 // Thread-safe. The heap must outlive it and every Owner of it. Not yet to be used in a forked
@@ -47,6 +72,25 @@ class Domain {
   Domain& operator=(const Domain&) = delete;
 
   DomainStats stats() const;
+
+  // Finds objects that only each other's rc::Fields refer to, and destroys them (in a lazy domain:
+  // puts them on the thread's list). A destructor of one sees its Fields to the others as null, and
+  // those that lead elsewhere as they are. From the moment they are found no Upgrade gives them
+  // back. What an rc::Ptr refers to is alive wherever that lies.
+  //
+  // Other threads count, store, make and drop meanwhile, and none is stopped; what becomes garbage
+  // meanwhile is left for the next time. Waits up to `patience` for threads that made the objects
+  // and may still count them, until their next MakePtr or Owner::Step; what they do not get to is
+  // left. A safepoint. Any thread that is attached to the heap or could be. Errors:
+  // FailedPrecondition in a destructor, or while the thread's Mutator is blocked or suspended;
+  // ResourceExhausted if there is no memory for it (9 bytes an object): then nothing has changed.
+  // O(objects of the domain).
+  absl::StatusOr<Collection> Collect(absl::Duration patience = absl::Milliseconds(10));
+
+  // Whether Detect::kAutomatic is in force; it is what the options say at first.
+  void Enable();
+  void Disable();
+  bool IsEnabled() const;
 
   // For Ebb's own classes.
   const std::shared_ptr<internal::DomainState>& state() const { return state_; }

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "heap/heap.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
@@ -30,8 +32,7 @@ struct Tally {
 // Thread-safe.
 class DomainState {
  public:
-  DomainState(Heap& heap, const DomainOptions& options)
-      : heap_(heap), options_(options), table_(*CellTable::New(heap)) {}
+  DomainState(Heap& heap, const DomainOptions& options);
   ~DomainState();
   DomainState(const DomainState&) = delete;
   DomainState& operator=(const DomainState&) = delete;
@@ -45,13 +46,29 @@ class DomainState {
   void Remove(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   DomainStats stats() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Runs a CycleDetector, one at a time.
+  absl::StatusOr<Collection> Detect(Mutator& mutator, absl::Duration patience, CellList& dead)
+      ABSL_LOCKS_EXCLUDED(mu_, detection_mu_);
+  // Relaxed, both: nothing is read on their strength.
+  void set_automatic(bool automatic) { automatic_.store(automatic, std::memory_order_relaxed); }
+  bool automatic() const { return automatic_.load(std::memory_order_relaxed); }
+  // Whether so many objects have been made that cycles are to be looked for.
+  bool IsDetectionDue() const ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
+  void SetNextDetection();
+
   Heap& heap_;
   const DomainOptions options_;
   CellTable& table_;
   mutable absl::Mutex mu_;
   std::vector<const Tally*> tallies_ ABSL_GUARDED_BY(mu_);
-  DomainStats of_departed_ ABSL_GUARDED_BY(mu_);
+  DomainStats of_departed_ ABSL_GUARDED_BY(mu_);  // and of detections
+
+  absl::Mutex detection_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  std::atomic<bool> automatic_;
+  // In cells in use. Relaxed: whoever finds it due at the same time detects once more.
+  std::atomic<int64_t> detect_at_;
 };
 
 }  // namespace ebb::rc::internal

@@ -26,6 +26,8 @@ namespace {
 constexpr int64_t kPerObjectMade = 4;
 // A thread keeps up to so many free cells for itself.
 constexpr int64_t kMostFree = 2 * internal::CellChunk::kCells;
+// So many are destroyed between two safepoints, where there may be safepoints.
+constexpr int64_t kBetweenSafepoints = 256;
 // How often Step looks at the clock.
 constexpr int64_t kPerClockReading = 16;
 
@@ -96,6 +98,7 @@ absl::StatusOr<Cell*> Owner::TakeCell() {
   absl::StatusOr<CellList> cells = table_.Take(mutator_);
   if (!cells.ok()) return std::move(cells).status();
   free_.PushAll(*cells);
+  detection_due_ = domain_->IsDetectionDue();
   return &free_.Pop();
 }
 
@@ -103,6 +106,35 @@ void Owner::StepIfDue() {
   if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty()) [[unlikely]] {
     Step(kPerObjectMade);
   }
+  if (detection_due_) [[unlikely]] {
+    detection_due_ = false;
+    const absl::Status status = DetectCycles(absl::Milliseconds(1)).status();
+    if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
+  }
+}
+
+absl::StatusOr<Collection> Owner::Collect(absl::Duration patience) {
+  Step();  // what waits to be destroyed may refer to something
+  return DetectCycles(patience);
+}
+
+absl::StatusOr<Collection> Owner::DetectCycles(absl::Duration patience) {
+  if (absl::Status status = mutator_.CheckMayStop("ebb::rc::Domain::Collect"); !status.ok()) {
+    return status;
+  }
+  if (destroying_ || !MayDestroy()) {
+    return absl::FailedPreconditionError(
+        "ebb::rc: cycles cannot be looked for in the destructor of a counted object, nor while the "
+        "thread's Mutator is blocked or suspended: call Collect outside");
+  }
+  CellList dead;
+  absl::StatusOr<Collection> collection = domain_->Detect(mutator_, patience, dead);
+  dead_.PushAll(dead);
+  while (!lazy_ && !dead_.empty()) {
+    DestroyDead(0, kBetweenSafepoints);
+    mutator_.Safepoint();
+  }
+  return collection;
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {

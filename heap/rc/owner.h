@@ -39,6 +39,9 @@ class Owner {
   // destructor, or while `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
+  // As Domain::Collect.
+  absl::StatusOr<Collection> Collect(absl::Duration patience = absl::Milliseconds(10));
+
   Mutator& mutator() { return mutator_; }
 
   // For MakePtr. The calling thread's newest; throws MisuseError if there is none.
@@ -57,7 +60,7 @@ class Owner {
     *cell.address() = object;
     internal::Tally::Add(tally_.made);
   }
-  // After each object made. Four loads if nothing waits.
+  // After each object made. Five loads if nothing waits.
   void StepIfDue();
 
   // For references, by any thread. The last counted one of a cell has gone.
@@ -65,11 +68,13 @@ class Owner {
   // The last of any kind has gone.
   static void Free(internal::Cell& cell);
 
- private:
-  [[noreturn]] static void ThrowNone();
   // The calling thread's, of the domain of `table`; null if it has none.
   static Owner* Find(const internal::CellTable& table);
 
+ private:
+  [[noreturn]] static void ThrowNone();
+
+  absl::StatusOr<Collection> DetectCycles(absl::Duration patience);
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
@@ -85,6 +90,7 @@ class Owner {
   internal::CellTable& table_;
   const bool lazy_;
   bool destroying_ = false;
+  bool detection_due_ = false;
   internal::CellList free_;
   internal::CellList dead_;     // their objects wait to be destroyed
   internal::CellList dropped_;  // by the destructor that runs

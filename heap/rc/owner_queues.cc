@@ -8,6 +8,13 @@
 
 namespace ebb::rc::internal {
 
+namespace {
+
+// So many suspects a thread merges at a time: some ten microseconds.
+constexpr int kMergesAtOnce = 1024;
+
+}  // namespace
+
 constinit thread_local OwnerQueues::Queue* OwnerQueues::this_queue = nullptr;
 constinit thread_local int OwnerQueues::entries = 0;
 
@@ -17,9 +24,9 @@ OwnerQueues& OwnerQueues::Get() {
 }
 
 OwnerQueues::Queue& OwnerQueues::QueueOf(ThreadIndex index) {
-  DCHECK_LT(index - 1, kMaxThreads);  // inv.owner-holds
+  DCHECK_LE(index / 2 - 1, kMaxThreads - 1);  // inv.owner-holds
   // Acquire: pairs with the release in MakeQueue; the payload is the queue.
-  return *queues_[index - 1].load(std::memory_order_acquire);
+  return *queues_[index / 2 - 1].load(std::memory_order_acquire);
 }
 
 void OwnerQueues::Enter() {
@@ -45,10 +52,9 @@ ThreadIndex OwnerQueues::MakeQueue() {
   try {
     free_.reserve(made_ + 1);  // Leave needs no memory
     auto* queue = new Queue;
-    const auto index = static_cast<ThreadIndex>(++made_);
     // Release: pairs with the acquire in QueueOf; the payload is the queue.
-    queues_[index - 1].store(queue, std::memory_order_release);
-    return index;
+    queues_[made_].store(queue, std::memory_order_release);
+    return static_cast<ThreadIndex>(2 * ++made_);
   } catch (const std::bad_alloc&) {
     return kOwnsNothing;  // right, if slower
   }
@@ -61,7 +67,7 @@ void OwnerQueues::Leave(OnDead on_dead) {
   for (bool empty = false; !empty;) {
     Drain(on_dead);
     absl::MutexLock lock(&queue.mu);
-    empty = queue.cells.empty();
+    empty = queue.cells.empty() && queue.requests.empty();
     if (empty) queue.has_thread = false;
   }
   const ThreadIndex index = std::exchange(this_thread, kOwnsNothing);
@@ -88,6 +94,39 @@ Cell::Outcome OwnerQueues::Push(ThreadIndex owner, Cell& cell) {
   return Cell::Outcome::kAlive;
 }
 
+void OwnerQueues::RequestMerge(ThreadIndex owner, std::shared_ptr<MergeRequest> request) {
+  Queue& queue = QueueOf(owner);
+  absl::MutexLock lock(&queue.mu);
+  if (queue.has_thread) {
+    queue.requests.push_back(std::move(request));
+    queue.due.store(true, std::memory_order_relaxed);  // a hint
+    return;
+  }
+  for (Cell* cell : request->cells) cell->MergeSuspect(owner);  // ordered as in Push
+  request->done.Notify();
+}
+
+void OwnerQueues::CancelMerge(ThreadIndex owner, MergeRequest& request) {
+  absl::MutexLock lock(&QueueOf(owner).mu);
+  request.cells.clear();
+}
+
+void OwnerQueues::MergeRequested() {
+  Queue& queue = *this_queue;
+  absl::MutexLock lock(&queue.mu);
+  if (queue.requests.empty()) return;
+  MergeRequest& request = *queue.requests.back();
+  for (int i = 0; i < kMergesAtOnce && !request.cells.empty(); ++i) {
+    request.cells.back()->MergeSuspect(this_thread);
+    request.cells.pop_back();
+  }
+  if (request.cells.empty()) {
+    request.done.Notify();
+    queue.requests.pop_back();
+  }
+  if (!queue.requests.empty()) queue.due.store(true, std::memory_order_relaxed);  // a hint
+}
+
 void OwnerQueues::Drain(OnDead on_dead) {
   if (!IsDrainDue()) return;
   Queue& queue = *this_queue;
@@ -101,6 +140,7 @@ void OwnerQueues::Drain(OnDead on_dead) {
   for (Cell* cell : cells) {
     if (cell->MergeQueued(index) == Cell::Outcome::kDead) on_dead(*cell);
   }
+  MergeRequested();
 }
 
 }  // namespace ebb::rc::internal

@@ -7,11 +7,13 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/thread_index.h"
 
@@ -38,12 +40,23 @@ class OwnerQueues {
   // no memory for the queue, the object becomes immortal.
   Cell::Outcome Push(ThreadIndex owner, Cell& cell);
 
+  // Cells of which some may belong to a thread, which is to merge them as suspects.
+  struct MergeRequest {
+    std::vector<Cell*> cells;  // under the queue's lock, once it is requested
+    absl::Notification done;
+  };
+  // For cycle detection: `owner` merges the cells as it drains its queue, a bounded number at a
+  // time. If there is no such thread, they are merged at once. May throw std::bad_alloc.
+  void RequestMerge(ThreadIndex owner, std::shared_ptr<MergeRequest> request);
+  // What has not been merged by now stays as it is.
+  void CancelMerge(ThreadIndex owner, MergeRequest& request);
+
   // Whether Drain has anything to do for the calling thread. One relaxed load.
   static bool IsDrainDue() {
     return this_queue != nullptr && this_queue->due.load(std::memory_order_relaxed);
   }
-  // Merges what other threads have dropped of the calling thread's cells. `on_dead` is called
-  // without a lock. O(what they dropped).
+  // Merges what other threads have dropped of the calling thread's cells, and some of what it was
+  // requested to. `on_dead` is called without a lock. O(what they dropped).
   void Drain(OnDead on_dead);
 
  private:
@@ -52,12 +65,15 @@ class OwnerQueues {
     absl::Mutex mu;
     bool has_thread ABSL_GUARDED_BY(mu) = false;
     std::vector<Cell*> cells ABSL_GUARDED_BY(mu);
+    std::vector<std::shared_ptr<MergeRequest>> requests ABSL_GUARDED_BY(mu);
     // Relaxed: a hint; what it hints at is read under the lock.
     std::atomic<bool> due = false;
   };
 
   OwnerQueues() = default;
   Queue& QueueOf(ThreadIndex index);
+  // Some of the calling thread's requests.
+  void MergeRequested();
   // A new index, or kOwnsNothing.
   ThreadIndex MakeQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -67,7 +83,7 @@ class OwnerQueues {
   absl::Mutex mu_;
   std::vector<ThreadIndex> free_ ABSL_GUARDED_BY(mu_);
   size_t made_ ABSL_GUARDED_BY(mu_) = 0;  // so many of queues_
-  // That of index i + 1 is element i; it is made once, and stays.
+  // That of index 2 (i + 1) is element i; it is made once, and stays.
   std::array<std::atomic<Queue*>, kMaxThreads> queues_ = {};
 };
 

@@ -18,6 +18,9 @@
 
 namespace ebb::rc {
 
+template <typename T>
+class Field;
+
 // A counted reference, of 8 bytes, null at first: its object is destroyed when the last of them
 // goes. Usable anywhere: on the stack, in containers, as a member, across threads. Any thread may
 // copy, move and drop one, attached or not; as with std::shared_ptr, one Ptr that several threads
@@ -26,7 +29,7 @@ namespace ebb::rc {
 // The object moves with the heap's cycles: what get, -> and * return is good until the thread's
 // next safepoint. They are for threads with a Mutator of the heap.
 //
-// In an object that is itself counted, a Field says the same and is known to be inside.
+// In an object that is itself counted, use a Field.
 //
 // Copying and dropping: a few instructions without atomics on the thread that made the object, one
 // atomic one on others. T may be incomplete where a Ptr<T> is named.
@@ -43,22 +46,57 @@ class Ptr : public internal::Reference<T> {
     requires std::is_convertible_v<U*, T*>
   Ptr(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
       : internal::Reference<T>(std::move(other)) {}
-
-  // By the object's owner, or while no other thread counts; without a meaning for what is immortal.
-  int64_t use_count() const { return this->cell() == nullptr ? 0 : this->cell()->Count(); }
-
-  // From here on the object is never destroyed, and counting it costs no write: for what many
-  // threads share for good.
-  void MakeImmortal() const {
-    if (this->cell() != nullptr) this->cell()->MakeImmortal();
+  // Out of a Field, which is null then.
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Ptr(Field<U>&& field) noexcept  // NOLINT: implicit
+      : internal::Reference<T>(std::as_const(field)) {
+    field = nullptr;
+  }
+  Ptr(const Ptr&) = default;
+  Ptr(Ptr&&) noexcept = default;
+  Ptr& operator=(Ptr other) noexcept {
+    internal::Reference<T>::operator=(std::move(other));
+    return *this;
   }
 };
 
-// A Ptr that is a member of a counted object.
+// A Ptr that is a member of a counted object: cycle detection knows it as a reference from within,
+// while it takes every Ptr for one from outside. Used like one; converts to a Ptr and from one.
+//
+// inv.field-moves: a reference does not leave a Field but by being dropped: what is moved out of
+// one is copied first. So who reads all Fields counts no reference twice.
 template <typename T>
-class Field : public Ptr<T> {
+class Field : public internal::Reference<T> {
  public:
-  using Ptr<T>::Ptr;
+  Field() = default;
+  Field(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field(const internal::Reference<U>& other)  // NOLINT: implicit, as for any pointer
+      : internal::Reference<T>(other) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field(Ptr<U>&& other) noexcept  // NOLINT: implicit
+      : internal::Reference<T>(std::move(other)) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field(Field<U>&& other) noexcept  // NOLINT: implicit
+      : Field(Ptr<T>(std::move(other))) {}
+  Field(const Field&) = default;
+  Field(Field&& other) noexcept : Field(Ptr<T>(std::move(other))) {}
+  Field& operator=(std::nullptr_t) noexcept {
+    this->Exchange(internal::Reference<T>());
+    return *this;
+  }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field& operator=(Ptr<U> other) noexcept {
+    this->Exchange(std::move(other));
+    return *this;
+  }
+  Field& operator=(const Field& other) noexcept { return *this = Ptr<T>(other); }
+  Field& operator=(Field&& other) noexcept { return *this = Ptr<T>(std::move(other)); }
 };
 
 }  // namespace ebb::rc
@@ -71,6 +109,8 @@ template <typename T>
 inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Ptr<T>> = true;
 template <typename T>
 inline constexpr bool ebb::internal::kIsCounting<ebb::rc::Field<T>> = true;
+template <typename T>
+inline constexpr bool ebb::rc::internal::kIsField<ebb::rc::Field<T>> = true;
 
 // Arguments of MakePtr are passed by value: a Field or a Ptr may lie in an object that moves at its
 // safepoint.

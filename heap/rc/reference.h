@@ -1,8 +1,10 @@
-// Reference<T>: one counted reference: what rc::Ptr is made of, and rc::Weak is made from.
+// Reference<T>: one counted reference: what rc::Ptr and rc::Field are made of, and rc::Weak is made
+// from.
 
 #ifndef EBB_HEAP_RC_REFERENCE_H_
 #define EBB_HEAP_RC_REFERENCE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -40,11 +42,6 @@ class Reference {
   Reference(Reference<U>&& other) noexcept : cell_(CellOf(other)) {
     other.cell_ = nullptr;
   }
-  // What was referred to goes last: its destructor may use this reference.
-  Reference& operator=(Reference other) noexcept {
-    std::swap(cell_, other.cell_);
-    return *this;
-  }
   ~Reference() {
     if (cell_ != nullptr) cell_->Release();
   }
@@ -54,12 +51,35 @@ class Reference {
   T& operator*() const { return *get(); }
   explicit operator bool() const { return cell_ != nullptr; }
 
+  // By the object's owner, or while no other thread counts; without a meaning for what is immortal.
+  int64_t use_count() const { return cell_ == nullptr ? 0 : cell_->Count(); }
+
+  // From here on the object is never destroyed, and counting it costs no write: for what many
+  // threads share for good.
+  void MakeImmortal() const {
+    if (cell_ != nullptr) cell_->MakeImmortal();
+  }
+
   Cell* cell() const { return cell_; }
   // The same, of a reference that this one can be made from.
   template <typename U>
   static Cell* CellOf(const Reference<U>& other) {
     if constexpr (!std::is_same_v<U, T>) CheckSharesAddress<U>();
     return other.cell_;
+  }
+
+ protected:
+  // What was referred to goes last: its destructor may use this reference.
+  Reference& operator=(Reference other) noexcept {
+    std::swap(cell_, other.cell_);
+    return *this;
+  }
+  // The same, where a detection may be reading. Release: pairs with the acquire of who reads it;
+  // the payload is the cell.
+  void Exchange(Reference other) noexcept {
+    Cell* before = cell_;
+    std::atomic_ref<Cell*>(cell_).store(std::exchange(other.cell_, before),
+                                        std::memory_order_release);
   }
 
  private:

@@ -9,14 +9,14 @@
 namespace ebb::rc::internal {
 
 // Unique while its thread lives, and reused after it: who takes an index over owns what is left of
-// its cells.
+// its cells. Even: what a cell has in that place while it is in a list is odd.
 using ThreadIndex = uint32_t;
 
 // What a cell may have in the place of an owner.
-inline constexpr ThreadIndex kNoOwner = 0;            // its counts are merged
-inline constexpr ThreadIndex kImmortal = UINT32_MAX;  // it is not counted any more
+inline constexpr ThreadIndex kNoOwner = 0;                // its counts are merged
+inline constexpr ThreadIndex kImmortal = UINT32_MAX - 1;  // it is not counted any more
 // The index of a thread that owns nothing: no cell has it.
-inline constexpr ThreadIndex kOwnsNothing = UINT32_MAX - 1;
+inline constexpr ThreadIndex kOwnsNothing = UINT32_MAX - 3;
 
 // In the static TLS block: one instruction reads it. Set by OwnerQueues.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local ThreadIndex this_thread;

@@ -1,0 +1,183 @@
+// Threads that rewire a graph full of cycles, upgrade weak references into it, come and go, while
+// others look for cycles, and the heap's cycles run back to back. EBB_SOAK (seconds) lengthens each
+// case.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "heap/concurrent_for_test.h"
+#include "heap/rc/rc.h"
+#include "heap/stress_for_test.h"
+
+namespace ebb::rc {
+namespace {
+
+// Each is destroyed once, and nobody sees it afterwards.
+struct Knot {
+  Field<Knot> left, right;
+  std::atomic<int64_t>* alive = nullptr;
+  int64_t stamp = 0;
+  int64_t inverse = 0;
+
+  bool Intact() const { return inverse == ~stamp; }
+  ~Knot() {
+    if (alive == nullptr) return;  // not made to the end
+    EXPECT_TRUE(Intact());
+    inverse = stamp;
+    alive->fetch_sub(1, std::memory_order_relaxed);  // read when all have been joined
+  }
+};
+
+class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
+ protected:
+  void Live(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    while (!threads_.time_is_up()) {
+      if (random() % 4 == 0) {
+        for (int i = 0; i < 30; ++i) Pass(random);
+        continue;
+      }
+      Mutator mutator(*heap_);
+      Owner owner(domain_, mutator);
+      for (int i = 0; i < 500; ++i) {
+        try {
+          Ptr<Knot> made = New(random);
+          Rewire(std::move(made), random);
+          if (i % 16 == 0) owner.Step(8);
+        } catch (const HeapExhausted&) {
+          ClearAll();
+        }
+      }
+    }
+  }
+
+  void Detect() {
+    Mutator mutator(*heap_);
+    Owner owner(domain_, mutator);
+    while (!threads_.time_is_up()) {
+      absl::StatusOr<Collection> collection = domain_.Collect(absl::Milliseconds(2));
+      ASSERT_TRUE(collection.ok()) << collection.status();
+      collected_.fetch_add(collection->collected, std::memory_order_relaxed);
+    }
+  }
+
+  // By a thread that is not attached: it only copies, upgrades and drops.
+  void Pass(std::mt19937_64& random) {
+    Ptr<Knot> found, dropped;
+    Weak<Knot> weak;
+    {
+      absl::MutexLock lock(&mu_);
+      found = places_[random() % kPlaces];
+      weak = weaks_[random() % kPlaces];
+    }
+    Ptr<Knot> copy = random() % 2 == 0 ? found : weak.Upgrade();
+    found = nullptr;
+    absl::MutexLock lock(&mu_);
+    std::swap(places_[random() % kPlaces], copy);
+  }
+
+  Ptr<Knot> New(std::mt19937_64& random) {
+    Ptr<Knot> made = MakePtr<Knot>();
+    alive_.fetch_add(1, std::memory_order_relaxed);  // as in ~Knot
+    made->stamp = static_cast<int64_t>(random());
+    made->inverse = ~made->stamp;
+    made->alive = &alive_;
+    return made;
+  }
+
+  // What a Field refers to is changed and read under the lock, by attached threads.
+  void Rewire(Ptr<Knot> made, std::mt19937_64& random) {
+    Ptr<Knot> outside;  // is dropped without the lock
+    Weak<Knot> weak;
+    absl::MutexLock lock(&mu_);
+    Ptr<Knot>& a = places_[random() % kPlaces];
+    Ptr<Knot>& b = places_[random() % kPlaces];
+    ASSERT_TRUE(!a || a->Intact());
+    switch (random() % 10) {
+      case 0:
+      case 1:
+        made->left = a;
+        std::swap(a, made);
+        break;
+      case 2:
+        if (a) a->right = b;
+        break;
+      case 3:
+        if (a) a->left = std::move(b);
+        break;
+      case 4:
+        if (a) a = a->left;
+        break;
+      case 5:
+        if (a) outside = std::move(a->right);
+        if (a && random() % 2 == 0) a->left = std::move(outside);
+        break;
+      case 6:
+        if (a && b) std::swap(a->left, b->right);
+        break;
+      case 7:
+        weaks_[random() % kPlaces] = a;
+        std::swap(a, outside);
+        break;
+      case 8:
+        outside = weaks_[random() % kPlaces].Upgrade();
+        std::swap(a, outside);
+        break;
+      case 9:
+        std::swap(b, outside);
+        break;
+    }
+  }
+
+  void ClearAll() {
+    absl::MutexLock lock(&mu_);
+    for (Ptr<Knot>& place : places_) place = nullptr;
+    for (Weak<Knot>& weak : weaks_) weak = nullptr;
+  }
+
+  static constexpr size_t kPlaces = 8;
+
+  std::atomic<int64_t> alive_ = 0;
+  std::atomic<int64_t> collected_ = 0;
+  std::unique_ptr<Heap> heap_ = NewHeap(GetParam().options());
+  Domain domain_{
+      *heap_, {.reclaim = GetParam().concurrent_workers == 2 ? Reclaim::kLazy : Reclaim::kPrompt}};
+  absl::Mutex mu_;
+  Ptr<Knot> places_[kPlaces] ABSL_GUARDED_BY(mu_);
+  Weak<Knot> weaks_[kPlaces] ABSL_GUARDED_BY(mu_);
+  Threads threads_{WorkingTime(/*seconds=*/0.4)};
+};
+
+TEST_P(CyclesStressTest, WhatIsInUseStaysAndTheRestGoes) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) threads_.AddOne([this, seed] { Live(seed); });
+  threads_.AddOne([this] { Detect(); });
+  threads_.AddCollector(*heap_);
+  threads_.Join();
+  ClearAll();
+  {
+    Mutator mutator(*heap_);
+    Owner owner(domain_, mutator);
+    ASSERT_TRUE(domain_.Collect().ok());
+    EXPECT_FALSE(owner.Step());
+  }
+  // Relaxed: all have been joined.
+  EXPECT_EQ(alive_.load(std::memory_order_relaxed), 0);
+  const DomainStats stats = domain_.stats();
+  EXPECT_EQ(stats.made, stats.destroyed);
+  RecordProperty("collected", std::to_string(collected_.load(std::memory_order_relaxed)));
+  ExpectSound(*heap_);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CyclesStressTest, testing::ValuesIn(ConcurrentCases()), CaseName);
+
+}  // namespace
+}  // namespace ebb::rc

@@ -1,0 +1,378 @@
+/* Detection of cycles beside threads that count (heap/rc/cycle_detector.h), for Spin. Run by
+ * //heap/rc:detection_model_check.
+ *
+ * Two cells whose objects have a Field each, which lead to one another at first, or one to itself.
+ * A first thread may have a reference to one of them; it copies, loads, stores, moves and drops.
+ * A second one has weak references, of which it upgrades one, and then may do the same. A third one detects,
+ * from the moment when all counts are in the words: each has been merged. What must hold:
+ *   - what is executed has no reference from outside, nor has anybody one to it (assertions);
+ *   - it is executed once, and has not died otherwise (assertions);
+ *   - an upgrade fails only if the object is dead, or its death is decided (assertion);
+ *   - what only a ring referred to all the time has been executed in the end (assertion).
+ *
+ * Not shown: that what is moved out of a Field must be counted (inv.field-moves). That takes objects
+ * of two Fields.
+ *
+ * A change of a word is one step, since it is one compare-and-swap, and so is a load or a store of
+ * a Field; what is done under the trial's lock is one. Sequentially consistent.
+ *
+ * Seeded bugs, each of which must be found:
+ *   BUG         a dropped reference leaves a suspect a suspect
+ *   BUG_COUNT   Condemn does not compare the count
+ *   BUG_ORDER   counts are looked at before cells are suspects
+ *   BUG_REVOKE  an upgrade of what is condemned tells nobody
+ *   BUG_EAGER   an upgrade of what is condemned fails
+ *   BUG_TRIAL   the trial ends whatever was revoked
+ *   BUG_ONCE    references are subtracted once, whatever was spared then
+ *   BUG_AGAIN   they are not subtracted again when something could not be condemned
+ */
+
+#ifndef kOps
+#define kOps 2          /* bounds the search: what the first thread does but for dropping, */
+#endif
+#ifndef kWeakOps
+#define kWeakOps 0      /* and the second one, which upgrades once */
+#endif
+#define kNone 2
+
+byte field[2];                 /* which cell, or kNone */
+short count[2];
+bool suspect[2], condemned[2], dead[2], executed[2];
+bool on_trial = false, decided = false;
+byte revoked = 0;              /* under the trial's lock, as is on_trial */
+byte outside[2];               /* ghost: references that no Field has */
+bool untouched = true;         /* ghost: nobody had a reference from outside, ever */
+bool locked = false;           /* the program's own lock */
+byte ended = 0;
+
+/* The calling thread has one more. */
+inline Retain(c) { atomic { assert(!executed[c]); count[c]++; outside[c]++; has[c]++ } }
+
+/* One that it has, and what goes with it. */
+inline Release(c) {
+  next = c;
+  do
+  :: next == kNone -> break
+  :: else ->
+    atomic {
+      assert(!executed[next] && count[next] > 0);
+      count[next]--;
+#ifndef BUG
+      suspect[next] = false;
+#endif
+      outside[next]--;
+      has[next]--;
+      if
+      :: count[next] == 0 ->
+        /* It is destroyed: its Field's reference is dropped next. */
+        assert(!dead[next]);
+        dead[next] = true;
+        next = field[next];
+        if
+        :: next != kNone -> outside[next]++; has[next]++
+        :: else -> skip
+        fi
+      :: else -> next = kNone
+      fi
+    }
+  od
+}
+
+/* One step, under the program's own lock, as Fields that threads share need one, of a thread that has a reference to x, and perhaps one to y. */
+inline Mutate() {
+  if
+  :: has[0] > 0 -> x = 0
+  :: has[1] > 0 -> x = 1
+  fi;
+  if
+  :: has[0] > (x == 0 -> 1 : 0) -> y = 0
+  :: has[1] > (x == 1 -> 1 : 0) -> y = 1
+  :: y = kNone
+  fi;
+  atomic { !locked -> locked = true };
+  if
+  :: has[x] < 2 -> Retain(x)
+  :: /* load */
+    y = field[x];
+    if
+    :: y != kNone -> Retain(y)
+    :: else -> skip
+    fi
+  :: /* store, of a reference that it gives up, or of null */
+    atomic {
+      next = field[x];
+      field[x] = y;
+      if
+      :: y != kNone -> outside[y]--; has[y]--
+      :: else -> skip
+      fi;
+      y = next;
+      if
+      :: y != kNone -> outside[y]++; has[y]++
+      :: else -> skip
+      fi
+    };
+    if
+    :: y != kNone -> Release(y)
+    :: else -> skip
+    fi
+  :: field[x] != kNone -> /* move out of the Field */
+    y = field[x];
+    Retain(y);
+    atomic { field[x] = kNone; outside[y]++; has[y]++ };
+    Release(y)
+  :: Release(x)
+  fi;
+  locked = false
+}
+
+inline DropAll() {
+  do
+  :: has[0] > 0 -> Release(0)
+  :: has[1] > 0 -> Release(1)
+  :: else -> break
+  od
+}
+
+proctype Strong(byte begins_with) {
+  byte has[2], x, y, next, ops = 0;
+  if
+  :: begins_with != kNone -> has[begins_with] = 1
+  :: else -> skip
+  fi;
+  do
+  :: ops < kOps && has[0] + has[1] > 0 -> Mutate(); ops++
+  :: break
+  od;
+  DropAll();
+  ended++
+}
+
+/* `got`: whether c was upgraded. */
+inline Upgrade(c) {
+  do
+  :: atomic {
+      if
+      :: dead[c] || executed[c] -> got = false; break
+      :: condemned[c] && !executed[c] ->
+#ifdef BUG_EAGER
+        got = false; assert(decided); break
+#endif
+#ifdef BUG_REVOKE
+        count[c]++; outside[c]++; has[c]++; got = true; break
+#endif
+        skip
+      :: !condemned[c] && !dead[c] && !executed[c] ->
+        count[c]++; outside[c]++; has[c]++; untouched = false; got = true; break
+      fi
+    };
+    atomic { /* the trial's lock */
+      if
+      :: on_trial -> revoked++; condemned[c] = false; suspect[c] = false
+      :: !on_trial && condemned[c] -> got = false; assert(decided); break
+      :: else -> skip
+      fi
+    }
+  od
+}
+
+proctype WeakHolder() {
+  byte has[2], x, y, next, ops = 0;
+  bool got;
+  if
+  :: Upgrade(0)
+  :: Upgrade(1)
+  :: got = false
+  fi;
+  do
+  :: got && ops < kWeakOps && has[0] + has[1] > 0 -> Mutate(); ops++
+  :: break
+  od;
+  DropAll();
+  ended++
+}
+
+bool found[2];                 /* not known to be alive */
+short recorded[2], from_outside[2];
+
+inline Alive(c) {
+  alive = c;
+  do
+  :: alive == kNone || !found[alive] -> break
+  :: else ->
+    atomic { found[alive] = false; suspect[alive] = false; condemned[alive] = false };
+    alive = field[alive]
+  od
+}
+
+inline Record(c) {
+  atomic {
+    if
+    :: suspect[c] && !dead[c] -> recorded[c] = count[c]
+    :: else -> recorded[c] = 0
+    fi
+  };
+  if
+  :: recorded[c] == 0 && found[c] -> Alive(c)
+  :: else -> skip
+  fi
+}
+
+/* Fails: it is not condemned, or not any more. */
+inline CondemnOne(c) {
+  if
+  :: found[c] ->
+    atomic {
+      failed = false;
+      if
+#ifdef BUG_COUNT
+      :: suspect[c] && !dead[c] -> condemned[c] = true
+#else
+      :: suspect[c] && !dead[c] && count[c] == recorded[c] -> condemned[c] = true
+#endif
+      :: else -> failed = true
+      fi
+    };
+    if
+    :: failed -> Alive(c); all = false
+    :: else -> skip
+    fi
+  :: else -> skip
+  fi
+}
+inline CheckOne(c) {
+  if
+  :: found[c] ->
+    failed = !(condemned[c] && suspect[c] && !dead[c] && count[c] == recorded[c]);
+    if
+    :: failed -> Alive(c); all = false
+    :: else -> skip
+    fi
+  :: else -> skip
+  fi
+}
+
+inline SubtractFieldOf(c) {
+  if
+  :: found[c] ->
+    alive = field[c];
+    if
+    :: alive != kNone && found[alive] -> from_outside[alive]--
+    :: else -> skip
+    fi
+  :: else -> skip
+  fi
+}
+inline SpareOne(c) {
+  if
+  :: found[c] && from_outside[c] > 0 -> Alive(c); spared = true
+  :: else -> skip
+  fi
+}
+inline SpareWhatIsReferredTo() {
+  do
+  :: atomic { spared = false; from_outside[0] = recorded[0]; from_outside[1] = recorded[1] };
+    SubtractFieldOf(0);
+    SubtractFieldOf(1);
+    SpareOne(0);
+    SpareOne(1);
+#ifdef BUG_ONCE
+    break
+#else
+    if
+    :: !spared -> break
+    :: else -> skip
+    fi
+#endif
+  od
+}
+
+inline ExecuteOne(c) {
+  if
+  :: found[c] ->
+    atomic {
+      assert(condemned[c] && !dead[c] && !executed[c]);
+      assert(outside[c] == 0);
+      executed[c] = true
+    }
+  :: else -> skip
+  fi
+}
+
+proctype Detector() {
+  byte alive, known = 0;
+  bool failed, spared, ends, all = true;
+  atomic { found[0] = true; found[1] = true };
+#ifdef BUG_ORDER
+  suspect[0] = true; suspect[1] = true;
+  Record(0); Record(1);
+  atomic { suspect[0] = true; suspect[1] = true };
+#else
+  suspect[0] = true;
+  suspect[1] = true;
+  Record(0);
+  Record(1);
+#endif
+  SpareWhatIsReferredTo();
+  atomic { on_trial = true; revoked = 0 };
+  CondemnOne(0);
+  CondemnOne(1);
+  do
+  :: atomic {
+      ends = all;
+      if
+#ifdef BUG_TRIAL
+      :: all -> on_trial = false; decided = true
+#else
+      :: all && revoked == known -> on_trial = false; decided = true
+#endif
+      :: all && revoked != known -> known = revoked; ends = false
+      :: else -> skip
+      fi
+    };
+    if
+    :: ends -> break
+    :: else -> skip
+    fi;
+#ifndef BUG_AGAIN
+    SpareWhatIsReferredTo();
+#endif
+    all = true;
+    CheckOne(0);
+    CheckOne(1)
+  od;
+  ExecuteOne(0);
+  ExecuteOne(1);
+  ended++
+}
+
+init {
+  byte begins_with;
+  atomic {
+    if
+    :: field[0] = 1; field[1] = 0; count[0] = 1; count[1] = 1
+    :: field[0] = 0; field[1] = 0; count[0] = 2; dead[1] = false; count[1] = 0
+    fi;
+    if
+    :: count[1] > 0 -> begins_with = 1
+    :: begins_with = 0
+    :: begins_with = kNone
+    fi;
+    if
+    :: begins_with != kNone -> count[begins_with]++; outside[begins_with]++; untouched = false
+    :: begins_with == kNone && count[1] == 0 ->
+      /* Then somebody else has that one for good. */
+      count[1] = 1; outside[1] = 1; untouched = false
+    :: else -> skip
+    fi;
+    if
+    :: count[1] == 0 -> count[1] = 1; outside[1] = 1  /* the same */
+    :: else -> skip
+    fi;
+    run Strong(begins_with);
+    run WeakHolder();
+    run Detector()
+  };
+  ended == 3;
+  assert(!untouched || (executed[0] && executed[1]))
+}
