@@ -64,8 +64,8 @@ def check_heap(code):
 def check_counting(code):
     """What docs/design/counting.md#biased-counts says: up to the first return, which is the one of
     the fast path."""
-    check("copy of a counted pointer by its owner", until(real(code["SampleCopy"]), r"^ret"), 12)
-    check("drop of one of several by its owner", until(real(code["SampleDrop"]), r"^ret"), 12)
+    check("copy of a counted pointer by its owner", until(real(code["SampleCopy"]), r"^ret"), 14)
+    check("drop of one of several by its owner", until(real(code["SampleDrop"]), r"^ret"), 14)
     check("following a counted pointer, barrier not armed",
           until(real(code["SampleFollow"]), r"^ret"), 19)
 

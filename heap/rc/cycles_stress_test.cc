@@ -112,7 +112,7 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
         if (a) a->right = b;
         break;
       case 3:
-        if (a) a->left = std::move(b);
+        if (a && &a != &b) a->left = std::move(b);
         break;
       case 4:
         if (a) a = a->left;
