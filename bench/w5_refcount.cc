@@ -299,7 +299,8 @@ absl::StatusOr<Record> RunW5e(const RunSpec& spec) {
       record.Set("dead_beside_live_ns", *beside - *live_ns);
       meter.Stop();
       meter.Write(record);
-      return absl::OkStatus();
+      live.clear();
+      return detect(objects).status();
     });
     if (!status.ok()) return status;
     subject.Describe(record);

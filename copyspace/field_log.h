@@ -5,10 +5,11 @@
 #ifndef EBB_COPYSPACE_FIELD_LOG_H_
 #define EBB_COPYSPACE_FIELD_LOG_H_
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "copyspace/geometry.h"
 
@@ -54,9 +55,14 @@ inline LogWord LogWordAt(uintptr_t edge) {
 }
 
 // Clears the bits of the region that begins at `region`. Not while anybody may use them: a region
-// has no edges before its first use in a cycle.
+// has no edges before its first use in a cycle. Most have none to clear: then nothing is written,
+// so that the bits of memory that nobody remembers edges of have no pages of their own.
 inline void ClearLogBits(uintptr_t region) {
-  std::memset(reinterpret_cast<void*>(LogWordOf(region)), 0, kLogBytesPerRegion.size());
+  auto* const words = reinterpret_cast<uint64_t*>(LogWordOf(region));
+  const size_t count = kLogBytesPerRegion.size() / sizeof(uint64_t);
+  if (std::any_of(words, words + count, [](uint64_t word) { return word != 0; })) {
+    std::fill_n(words, count, 0);
+  }
 }
 
 }  // namespace internal

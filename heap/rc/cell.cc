@@ -152,8 +152,9 @@ void Cell::Pardon() {
 
 void Cell::Execute() {
   owner_.store(kNoOwner, std::memory_order_relaxed);
+  // Relaxed, all: only weak references are left, which learn no more from it than that it is dead.
   int64_t word = shared().load(std::memory_order_relaxed);
-  // Relaxed: only weak references are left, which learn no more from it than that it is dead.
+  if (WeakIn(word) == 0) return shared().store(kMerged, std::memory_order_relaxed);
   while (!shared().compare_exchange_weak(word, (word & kWeakMask) | kMerged,
                                          std::memory_order_relaxed)) {
   }
