@@ -71,9 +71,7 @@ inline void ClearLogBits(uintptr_t region) {
 // Relaxed throughout: a bit decides who logs the edge and publishes nothing; the edge is published
 // with the buffer that it is logged in.
 
-inline bool IsRemembered(uintptr_t edge) {
-  return IsBitSet(internal::LogWordAt(edge), edge);
-}
+inline bool IsRemembered(uintptr_t edge) { return IsBitSet(internal::LogWordAt(edge), edge); }
 
 // Sets the bit. True if this call set it: of racing calls exactly one.
 inline bool Remember(uintptr_t edge) {

@@ -188,9 +188,9 @@ class Mutator {
   // The calling thread's mutator on `heap` that is not suspended, or null.
   static Mutator* Current(const Heap& heap);
 
-  // For heap/rc, too: FailedPrecondition where a safepoint may not happen: this mutator is suspended
-  // or another thread's, or any mutator of the calling thread is in a NoSafepoint scope. `what` is
-  // for the message.
+  // For heap/rc, too: FailedPrecondition where a safepoint may not happen: this mutator is
+  // suspended or another thread's, or any mutator of the calling thread is in a NoSafepoint scope.
+  // `what` is for the message.
   absl::Status CheckMayStop(const char* what) const;
   // For New and rc::MakePtr: HeapExhausted for ResourceExhausted, else MisuseError.
   [[noreturn]] static void Throw(absl::Status status);
