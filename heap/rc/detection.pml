@@ -16,7 +16,8 @@
  * A change of a word is one step, since it is one compare-and-swap, and so is a load or a store of
  * a Field; what is done under the trial's lock is one. Sequentially consistent.
  *
- * Seeded bugs, each of which must be found:
+ * Seeded bugs. Each must be found, but BUG_ORDER and BUG_AGAIN are not run: they take more steps than
+ * could be searched.
  *   BUG         a dropped reference leaves a suspect a suspect
  *   BUG_COUNT   Condemn does not compare the count
  *   BUG_ORDER   counts are looked at before cells are suspects
