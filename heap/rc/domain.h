@@ -29,8 +29,8 @@ enum class Reclaim {
 // When cycles of counted objects are looked for.
 enum class Detect {
   kOnDemand,  // by Domain::Collect
-  // Also by whichever thread makes one object too many: then its MakePtr takes as long as a
-  // detection does.
+  // Not to be used yet: see Domain::Collect. Also by whichever thread makes one object too many:
+  // then its MakePtr takes as long as a detection does.
   kAutomatic,
 };
 
@@ -85,6 +85,10 @@ class Domain {
   // FailedPrecondition in a destructor, or while the thread's Mutator is blocked or suspended;
   // ResourceExhausted if there is no memory for it (9 bytes an object): then nothing has changed.
   // O(objects of the domain).
+  //
+  // Known defects, of memory safety too (docs/design/detection.md#known-defects): until they are
+  // mended, from one thread at a time, with one heap in the process, and without Fields into
+  // another domain.
   absl::StatusOr<Collection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
   // Whether Detect::kAutomatic is in force; it is what the options say at first.
