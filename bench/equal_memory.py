@@ -2,8 +2,8 @@
 """What collections cost under one policy for the heap's size, as a share of what they cost under
 another one that uses as much memory on average.
 
-    bench/run W1 W3 --heap 8 --collector concurrent --peers none --json FILE \\
-      --sizing growable:2,growable:3,growable:5,adaptive:8,adaptive:2,adaptive:0.5
+    bench/run W1 W3 --heap 16 --collector concurrent --peers none --json FILE \\
+      --sizing growable:3,growable:6,growable:9,growable:14,adaptive:8,adaptive:2
     bench/equal_memory.py FILE
 
 For each run that was not `growable`: its average_heap_bytes and collection_cpu_s (medians of the

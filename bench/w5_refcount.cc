@@ -1,6 +1,7 @@
 // W5, reference counts: (a) a pointer copied and dropped by the thread that made its object; (b)
 // the same by two threads at once; (c) trees built and dropped; (d) a long list dropped; (e) rings
-// dropped, and found by cycle detection. Ebb's rc::Ptr, but for (e) against std::shared_ptr.
+// dropped, and found by cycle detection. (a) to (d) by Ebb's rc::Ptr and by std::shared_ptr, (e) by
+// rc::Ptr alone.
 
 #include <atomic>
 #include <cstdint>
@@ -271,12 +272,12 @@ absl::StatusOr<Record> RunW5e(const RunSpec& spec) {
       rc::Owner owner(domain, thread);
       const auto detect = [&](int64_t wanted) -> absl::StatusOr<double> {
         const absl::Duration start = MonotonicNow();
-        absl::StatusOr<rc::Collection> collection = domain.Collect();
+        absl::StatusOr<rc::Detection> detection = domain.Collect();
         const double ns = absl::ToDoubleNanoseconds(MonotonicNow() - start);
-        if (!collection.ok()) return collection.status();
-        if (collection->collected != wanted) {
+        if (!detection.ok()) return detection.status();
+        if (detection->collected != wanted) {
           return absl::InternalError(
-              absl::StrCat("found ", collection->collected, " dead objects of ", wanted));
+              absl::StrCat("found ", detection->collected, " dead objects of ", wanted));
         }
         return ns / static_cast<double>(objects);
       };
@@ -299,7 +300,7 @@ absl::StatusOr<Record> RunW5e(const RunSpec& spec) {
       record.Set("dead_beside_live_ns", *beside - *live_ns);
       meter.Stop();
       meter.Write(record);
-      live.clear();
+      live.clear();  // and collected, since a Domain that goes warns of what is alive
       return detect(objects).status();
     });
     if (!status.ok()) return status;

@@ -273,6 +273,12 @@ absl::Status Mutator::PassSafepoint(const char* what) {
   return absl::OkStatus();
 }
 
+void Mutator::SafepointOfThread() {
+  for (Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
+    if (m->suspensions_ == 0) m->Safepoint();
+  }
+}
+
 void Mutator::SafepointSlow() {
   if (absl::Status status = PassSafepoint("Safepoint"); !status.ok()) Throw(std::move(status));
   RearmFastPath();

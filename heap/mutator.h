@@ -185,6 +185,10 @@ class Mutator {
       SafepointSlow();
   }
 
+  // The same on each of the calling thread's mutators that is not suspended, of whichever heap: in
+  // a long loop of Ebb's own, whose caller cannot see to its other heaps.
+  static void SafepointOfThread();
+
   // The calling thread's mutator on `heap` that is not suspended, or null.
   static Mutator* Current(const Heap& heap);
 

@@ -1,5 +1,6 @@
 #include "heap/rc/cell.h"
 
+#include "absl/log/check.h"
 #include "heap/rc/cell_table.h"
 
 namespace ebb::rc::internal {
@@ -35,8 +36,8 @@ Cell::Outcome Cell::MergeZeroSlow(int64_t word) {
       return Outcome::kAlive;
     }
     // Acq_rel: acquire as in MergeZero; release, for whoever will see the last reference go.
-  } while (!shared().compare_exchange_weak(word, word | kMerged, std::memory_order_acq_rel,
-                                           std::memory_order_acquire));
+  } while (!shared().compare_exchange_weak(word, (word | kMerged) & ~kSuspect,  // inv.suspect
+                                           std::memory_order_acq_rel, std::memory_order_acquire));
   return CountIn(word) == 0 ? Outcome::kDead : Outcome::kAlive;
 }
 
@@ -86,7 +87,7 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
       MakeImmortal();
       return Outcome::kAlive;
     }
-    next = ((word + (owners - 1) * kOne) & ~(kQueued | kSuspect)) | kMerged;
+    next = ((word + (owners - 1) * kOne) & ~(kQueued | kSuspect)) | kMerged;  // inv.suspect
     // Acq_rel: as in ReleaseShared.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                            std::memory_order_relaxed));
@@ -101,8 +102,8 @@ ThreadIndex Cell::Suspect() {
 }
 
 void Cell::MergeSuspect(ThreadIndex owner) {
-  if (owner_.load(std::memory_order_relaxed) != owner) return;  // as in Retain
   const int64_t owners = Disown(owner);
+  if (owners == 0) return;  // inv.owner-holds: it is another's, or merged
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   do {
     if ((word & kForGood) != 0 || owners >= kMany) return MakeImmortal();
@@ -135,13 +136,14 @@ bool Cell::Condemn(int64_t count) {
   return true;
 }
 
-bool Cell::IsCondemned(int64_t count) const {
-  const int64_t word = shared().load(std::memory_order_acquire);  // as in Condemn
+bool Cell::IsStillCondemned(int64_t count) const {
+  // Acquire: pairs with the release of who dropped references, as in Condemn.
+  const int64_t word = shared().load(std::memory_order_acquire);
   return (word & kCondemned) != 0 && CountOfSuspect(word) == count;
 }
 
 bool Cell::is_condemned() const {
-  // Relaxed: changed by the detecting thread, or under the lock of CellTable::Revoke.
+  // Relaxed: changed by the detecting thread, or under the lock of CellTable::PardonForUpgrade.
   return (shared().load(std::memory_order_relaxed) & kCondemned) != 0;
 }
 
@@ -151,8 +153,10 @@ void Cell::Pardon() {
 }
 
 void Cell::Execute() {
+  DCHECK(is_condemned());  // inv.suspect
+  // Relaxed, all: the detecting thread alone knows the cell, but for weak references, which learn
+  // no more from it than that it is dead.
   owner_.store(kNoOwner, std::memory_order_relaxed);
-  // Relaxed, all: only weak references are left, which learn no more from it than that it is dead.
   int64_t word = shared().load(std::memory_order_relaxed);
   if (WeakIn(word) == 0) return shared().store(kMerged, std::memory_order_relaxed);
   while (!shared().compare_exchange_weak(word, (word & kWeakMask) | kMerged,
@@ -161,9 +165,8 @@ void Cell::Execute() {
 }
 
 bool Cell::Upgrade() {
-  // Acquire, and before the word is: pairs with the release in set_next and MergeSuspect. If this
-  // is no index, the word says that the cell is dead or merged.
-  const ThreadIndex owner = owner_.load(std::memory_order_acquire);
+  // Relaxed: only this thread's own index decides anything, and this thread has written it.
+  const ThreadIndex owner = owner_.load(std::memory_order_relaxed);
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   // Not merged, so there is an owner (a dead cell that a weak reference names is merged); and if
   // that is this thread, nobody can take the cell from it meanwhile.
@@ -178,7 +181,7 @@ bool Cell::Upgrade() {
     // exchange.
     if ((word & kMerged) != 0 && CountIn(word) == 0) return false;
     if ((word & kCondemned) != 0) [[unlikely]] {
-      if (!chunk().table->Revoke(*this)) return false;
+      if (!chunk().table->PardonForUpgrade(*this)) return false;
       word = shared().load(std::memory_order_relaxed);  // only to begin with
       continue;
     }

@@ -17,7 +17,6 @@ namespace ebb::rc::internal {
 
 class CellTable;
 struct CellChunk;
-struct SuspectChunk;
 
 // What an address column refers to.
 struct CountedObject {};
@@ -33,10 +32,10 @@ struct CountedObject {};
 // counted down: the owner's queue has it, and the cell lives until the owner takes it out.
 // inv.one-death: exactly one thread sees a cell die: the owner whose count goes to zero and who
 // sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
-// zero. From then on Upgrade fails.
+// zero; or a detection that executes it. From then on Upgrade fails.
 //
-// inv.suspect: a cell that has been a suspect without a break has lost no reference meanwhile, but
-// for those of an owner that it still has. See heap/rc/cycle_detector.h.
+// inv.suspect: whoever drops a reference of a cell makes it a suspect no more, in the same change
+// of the word; but for an owner that it still has. See heap/rc/cycle_detector.h.
 //
 // Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml, heap/rc/detection.pml.
 //
@@ -93,26 +92,27 @@ class Cell {
   // From here on it is alive for good. Any thread that holds a reference.
   void MakeImmortal();
 
-  // Cycle detection (heap/rc/cycle_detector.h). Of any cell, dead and free ones too, by any thread:
-  // it is a suspect from here on, until a reference of it is dropped or it starts anew. Whether it
-  // has an owner, and which.
+  // Cycle detection (heap/rc/cycle_detector.h).
+  //
+  // Makes it a suspect, until a reference to it is dropped or it starts anew. Any cell, dead and
+  // free ones too; any thread. Returns its owner: a hint, and no index if the cell is in a list.
   ThreadIndex Suspect();
-  // The same, and there is no owner any more; if `owner` is it, that thread calls this, or there is
-  // none. Nothing is changed if the owner is another.
+  // Merges it, and makes it a suspect again, if `owner` owns it. By that thread, or under its
+  // queue's lock when there is none.
   void MergeSuspect(ThreadIndex owner);
-  // How many references a suspect has whose counts only other threads than the calling one can
-  // change by Retain; 0 if it is none, or if its owner might count.
+  // A suspect's count, if it is merged or the calling thread's own; else 0.
   int64_t CountOfSuspect() const;
-  // Makes a suspect that has still so many references condemned: a tentative death, which Upgrade
-  // revokes (CellTable::Revoke).
+  // Makes a suspect that has still so many references condemned: it dies, unless an Upgrade comes
+  // first (CellTable::PardonForUpgrade).
   bool Condemn(int64_t count);
   // Whether it is condemned, and since then no reference was counted up or down.
-  bool IsCondemned(int64_t count) const;
+  bool IsStillCondemned(int64_t count) const;
   bool is_condemned() const;
   // Neither condemned nor a suspect any more.
   void Pardon();
-  // A condemned cell dies.
+  // A condemned cell dies. By the detecting thread, which alone knows it but for weak references.
   void Execute();
+
   // Around the cell's life, by who alone knows of it.
   // One reference, of the calling thread if it owns anything.
   void Start();
@@ -128,6 +128,7 @@ class Cell {
   // Where its address is; null when the domain has gone.
   Field<CountedObject>* address() const;
   CellChunk& chunk() const;
+  size_t index() const;  // in its chunk
 
   // How many references it has; of an immortal one: very many. Exact by its owner, or when no other
   // thread counts.
@@ -137,12 +138,12 @@ class Cell {
   // The shared word: six flags, the number of weak references, and the shared count, which is
   // signed and so in the upper half. One word, so that each step of the protocol is one atomic
   // change. Zero: there is an owner, and no reference but its own.
-  static constexpr int64_t kQueued = 1;   // the owner's queue has a reference
-  static constexpr int64_t kMerged = 2;   // there is no owner: the shared count is all there is
-  static constexpr int64_t kGone = 4;     // the object has been destroyed
-  static constexpr int64_t kForGood = 8;  // immortal
-  static constexpr int64_t kSuspect = 16;
-  static constexpr int64_t kCondemned = 32;
+  static constexpr int64_t kQueued = 1;      // the owner's queue has a reference
+  static constexpr int64_t kMerged = 2;      // there is no owner: the shared count is all there is
+  static constexpr int64_t kGone = 4;        // the object has been destroyed
+  static constexpr int64_t kForGood = 8;     // immortal
+  static constexpr int64_t kSuspect = 16;    // a detection suspects it: inv.suspect
+  static constexpr int64_t kCondemned = 32;  // it dies unless an Upgrade comes first
   static constexpr int64_t kOneWeak = 64;
   static constexpr int64_t kOne = int64_t{1} << 32;
   // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
@@ -160,7 +161,6 @@ class Cell {
   [[gnu::noinline]] void RetainSlow();
   [[gnu::noinline]] static void ReleaseSlow(Cell& cell);  // in owner.cc: reclaims
 
-  size_t index() const;
   // Relaxed, and not one change: only the owner writes it, and who else reads it (Count)
   // concludes nothing from it.
   std::atomic<uint32_t>& owners_count() const;
@@ -182,10 +182,6 @@ struct CellChunk {
   // Element 0 of the address column; null once the domain has gone. Relaxed: it is set before a
   // cell of the chunk is published, and nulled when nobody uses the domain any more.
   std::atomic<Field<CountedObject>*> addresses = nullptr;
-  // What a detection that is under way notes about the cells; null if none is, or it began before
-  // there was this chunk. For the detecting thread.
-  SuspectChunk* suspects = nullptr;
-
   alignas(kHeaderBytes) std::array<Cell, kCells> owners;
   std::array<std::atomic<uint32_t>, kCells> owners_counts = {};
   std::array<std::atomic<int64_t>, kCells> shared = {};
@@ -224,7 +220,7 @@ inline void Cell::Start() {
   const bool owned = this_thread != kOwnsNothing;
   owners_count().store(owned ? 1 : 0, std::memory_order_relaxed);
   // Release: pairs with the acquire in Suspect, by a thread that has no reference; the payload is
-  // the object, and where it is.
+  // the object. Where it is, the store into the address column publishes, which follows.
   shared().store(owned ? 0 : kOne | kMerged, std::memory_order_release);
   owner_.store(owned ? this_thread : kNoOwner, std::memory_order_relaxed);
 }
@@ -234,7 +230,8 @@ inline Cell::Outcome Cell::MergeZero() {
   owner_.store(kNoOwner, std::memory_order_release);
   // Acquire: pairs with the release in ReleaseShared of whoever brought the word to this value: all
   // that other threads did with the object comes before its destruction. A zero says that nobody
-  // else has any reference, weak or not, so nobody can be changing the word.
+  // else has any reference, weak or not: none but a detection can be changing the word, and a
+  // suspect's flag means nothing in a dead cell.
   const int64_t word = shared().load(std::memory_order_acquire);
   return word == 0 ? Outcome::kDead : MergeZeroSlow(word);
 }
@@ -256,8 +253,7 @@ inline Cell* Cell::next() const {
 
 inline void Cell::set_next(Cell* next) {
   const uintptr_t bits = reinterpret_cast<uintptr_t>(next);
-  // Release: pairs with the acquire in Upgrade; the payload is that the cell is dead.
-  owner_.store(static_cast<uint32_t>(bits) | 1, std::memory_order_release);
+  owner_.store(static_cast<uint32_t>(bits) | 1, std::memory_order_relaxed);
   owners_count().store(static_cast<uint32_t>(bits >> 32), std::memory_order_relaxed);
 }
 

@@ -141,24 +141,24 @@ std::vector<CellChunk*> CellTable::Chunks() const {
   return chunks;
 }
 
-void CellTable::BeginTrial() {
-  absl::MutexLock lock(&trial_mu_);
-  on_trial_ = true;
-  revoked_ = 0;
+void CellTable::BeginCondemning() {
+  absl::MutexLock lock(&condemning_mu_);
+  condemning_ = true;
+  pardoned_ = 0;
 }
 
-bool CellTable::EndTrial(int64_t& known) {
-  absl::MutexLock lock(&trial_mu_);
-  if (revoked_ == known) on_trial_ = false;
-  known = revoked_;
-  return !on_trial_;
+bool CellTable::EndCondemning(int64_t& known) {
+  absl::MutexLock lock(&condemning_mu_);
+  if (pardoned_ == known) condemning_ = false;
+  known = pardoned_;
+  return !condemning_;
 }
 
-bool CellTable::Revoke(Cell& cell) {
-  absl::MutexLock lock(&trial_mu_);
-  // Once the trial is over, what is still condemned stays so: the lock orders this after that.
-  if (!on_trial_) return !cell.is_condemned();
-  ++revoked_;
+bool CellTable::PardonForUpgrade(Cell& cell) {
+  absl::MutexLock lock(&condemning_mu_);
+  // After EndCondemning, what is condemned stays so: the lock orders this after that.
+  if (!condemning_) return !cell.is_condemned();
+  ++pardoned_;
   cell.Pardon();
   return true;
 }

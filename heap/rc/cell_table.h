@@ -111,14 +111,14 @@ class CellTable {
   // For cycle detection, by one thread at a time. The chunks there are; they stay until the table
   // is closed. May throw std::bad_alloc.
   std::vector<CellChunk*> Chunks() const ABSL_LOCKS_EXCLUDED(mu_);
-  // From here on cells are condemned, and Revoke saves them.
-  void BeginTrial() ABSL_LOCKS_EXCLUDED(trial_mu_);
-  // Ends it, if Revoke has saved none but `known`; else `known` is how many, and the trial goes on.
-  bool EndTrial(int64_t& known) ABSL_LOCKS_EXCLUDED(trial_mu_);
+  // From here on cells are condemned, and may be pardoned.
+  void BeginCondemning() ABSL_LOCKS_EXCLUDED(condemning_mu_);
+  // Ends that, if PardonForUpgrade has pardoned no more than `known`; else `known` is how many.
+  bool EndCondemning(int64_t& known) ABSL_LOCKS_EXCLUDED(condemning_mu_);
 
-  // For Cell::Upgrade: `cell` was found condemned. If the trial is still on, it is pardoned. False:
-  // it is dead. True: look again.
-  bool Revoke(Cell& cell) ABSL_LOCKS_EXCLUDED(trial_mu_);
+  // For Cell::Upgrade: `cell` was found condemned. False: it is dead. True: look again; it is
+  // pardoned.
+  bool PardonForUpgrade(Cell& cell) ABSL_LOCKS_EXCLUDED(condemning_mu_);
 
  private:
   struct DeleteChunk {
@@ -146,9 +146,9 @@ class CellTable {
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
 
-  absl::Mutex trial_mu_;
-  bool on_trial_ ABSL_GUARDED_BY(trial_mu_) = false;
-  int64_t revoked_ ABSL_GUARDED_BY(trial_mu_) = 0;  // in this trial
+  absl::Mutex condemning_mu_;
+  bool condemning_ ABSL_GUARDED_BY(condemning_mu_) = false;
+  int64_t pardoned_ ABSL_GUARDED_BY(condemning_mu_) = 0;  // since BeginCondemning
 };
 
 }  // namespace ebb::rc::internal

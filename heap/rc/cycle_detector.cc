@@ -6,11 +6,11 @@
 #include <new>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/time/clock.h"
+#include "absl/cleanup/cleanup.h"
 #include "heap/rc/counted_type.h"
-#include "heap/rc/owner_queues.h"
+#include "heap/ref.h"
 #include "heap/region_walk.h"
+#include "platform/clock.h"
 
 namespace ebb::rc::internal {
 
@@ -19,8 +19,12 @@ namespace {
 // Of an object that lives whatever its Fields say.
 constexpr int32_t kManyFromOutside = int32_t{1} << 30;
 constexpr int32_t kEndOfList = -1;
-// A look at so many cells or objects takes some 20 microseconds: then a safepoint.
-constexpr int64_t kBetweenSafepoints = 1024;
+// So many objects are looked at between two safepoints: some 20 microseconds. At least one chunk's
+// states are.
+constexpr int64_t kLooksBetweenSafepoints = 1024;
+// How long the thread waits for others before it looks whether a pause is wanted of its other
+// heaps.
+constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
 
 int32_t Clamp(int64_t count) {
   return static_cast<int32_t>(std::min<int64_t>(count, kManyFromOutside));
@@ -28,7 +32,7 @@ int32_t Clamp(int64_t count) {
 
 }  // namespace
 
-// A cell's in the side arrays.
+// A cell's entry in the side arrays.
 class CycleDetector::Place {
  public:
   Place(SuspectChunk& chunk, size_t index) : chunk_(&chunk), index_(index) {}
@@ -49,36 +53,38 @@ class CycleDetector::Place {
   size_t index_;
 };
 
-CycleDetector::~CycleDetector() {
-  for (const std::unique_ptr<SuspectChunk>& side : chunks_) side->chunk->suspects = nullptr;
-}
-
 absl::Status CycleDetector::Run(absl::Duration patience, CellList& dead) {
-  const absl::Time start = absl::Now();
+  const int64_t start = platform::MonotonicNanos();
+  const absl::Cleanup cancel = [this] {
+    for (const auto& [owner, request] : requests_) OwnerQueues::Get().CancelMerge(owner, *request);
+  };
   try {
     MakeSideArrays();
     CountFromOutside();
     MarkAlive();
     MakeSuspects(patience);
   } catch (const std::bad_alloc&) {
+    chunks_.clear();  // so that there is memory for the message
     return absl::ResourceExhaustedError(
-        "no memory to look for cycles of counted objects, 9 bytes an object: try again later, or "
-        "raise the process's memory limit");
+        "no memory to look for cycles of counted objects, 9 bytes a cell: try again later, or "
+        "raise "
+        "the process's memory limit");
   }
   RecordCounts();
   SpareWhatIsReferredTo();
   Condemn();
   Execute(dead);
-  figures_.time = absl::Now() - start;
+  figures_.time = absl::Nanoseconds(platform::MonotonicNanos() - start);
   return absl::OkStatus();
 }
 
 void CycleDetector::MakeSideArrays() {
   for (CellChunk* chunk : table_.Chunks()) {
+    Mutator::SafepointOfThread();  // the arrays' pages are faulted in
     SuspectChunk& side = *chunks_.emplace_back(std::make_unique<SuspectChunk>());
     side.chunk = chunk;
     side.number = static_cast<int32_t>(chunks_.size() - 1);
-    chunk->suspects = &side;
+    by_chunk_[chunk] = &side;
   }
 }
 
@@ -105,31 +111,42 @@ void CycleDetector::MarkAlive() {
 
 // inv.suspect holds for what is still kFound, once its owner has merged it.
 void CycleDetector::MakeSuspects(absl::Duration patience) {
-  absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests;
-  ForEachFound([&](Place place) {
+  ForEachFound([this](Place place) {
     ++figures_.suspects;
     const ThreadIndex owner = place.cell().Suspect();
-    // An odd one is a link: it is dead.
-    if (owner == kNoOwner || owner == this_thread || owner == kImmortal || owner % 2 != 0) return;
-    std::shared_ptr<OwnerQueues::MergeRequest>& request = requests[owner];
+    if (owner == this_thread || !IsIndex(owner)) return;
+    std::shared_ptr<OwnerQueues::MergeRequest>& request = requests_[owner];
     if (request == nullptr) request = std::make_shared<OwnerQueues::MergeRequest>();
     request->cells.push_back(&place.cell());
   });
-  OwnerQueues& queues = OwnerQueues::Get();
-  for (const auto& [owner, request] : requests) queues.RequestMerge(owner, request);
-  const Blocking blocking(mutator_);
-  const absl::Time deadline = absl::Now() + patience;
-  for (const auto& [owner, request] : requests) {
-    if (!request->done.WaitForNotificationWithDeadline(deadline)) {
-      queues.CancelMerge(owner, *request);
+  if (!requests_.empty()) AwaitMerges(patience);
+}
+
+void CycleDetector::AwaitMerges(absl::Duration patience) {
+  {
+    const Blocking blocking(mutator_);
+    for (const auto& [owner, request] : requests_) {
+      OwnerQueues::Get().RequestMerge(owner, request);
     }
+  }
+  const int64_t start = platform::MonotonicNanos();
+  for (const auto& [owner, request] : requests_) {
+    for (bool done = false; !done;) {
+      Mutator::SafepointOfThread();
+      const absl::Duration left = patience - absl::Nanoseconds(platform::MonotonicNanos() - start);
+      const Blocking blocking(mutator_);
+      done = request->done.WaitForNotificationWithTimeout(
+                 std::clamp(left, absl::ZeroDuration(), kWaitBetweenSafepoints)) ||
+             left <= absl::ZeroDuration();
+    }
+    OwnerQueues::Get().CancelMerge(owner, *request);  // so that what comes later is no suspect
   }
 }
 
 void CycleDetector::RecordCounts() {
-  ForEachFound([this](Place place) {
+  SpareUnless([](Place place) {
     place.count() = Clamp(place.cell().CountOfSuspect());
-    if (place.count() == 0) Spare(place);
+    return place.count() > 0;
   });
 }
 
@@ -137,41 +154,37 @@ void CycleDetector::RecordCounts() {
 // subtracted again, until only what is still kFound was.
 void CycleDetector::SpareWhatIsReferredTo() {
   for (bool spared = true; spared;) {
-    spared = false;
     ForEachFound([](Place place) { place.outside() = place.count(); });
     ForEachFound([this](Place place) {
       ForEachField(place.cell(), [](auto, Place target) {
         if (target.state() == State::kFound) --target.outside();
       });
     });
-    ForEachFound([&](Place place) {
-      if (place.outside() == 0) return;
-      Spare(place);
-      spared = true;
-    });
+    spared = !SpareUnless([](Place place) { return place.outside() == 0; });
   }
 }
 
 // A suspect that is not condemned has been copied or dropped: somebody refers to it, or did. Who
-// upgrades a weak reference to one that is condemned revokes that.
+// upgrades a weak reference to one that is condemned pardons it.
 void CycleDetector::Condemn() {
-  table_.BeginTrial();
+  table_.BeginCondemning();
+  bool all = SpareUnless([](Place place) { return place.cell().Condemn(place.count()); });
+  int64_t pardoned = 0;
+  while (!(all && table_.EndCondemning(pardoned))) {
+    SpareWhatIsReferredTo();
+    all = SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
+  }
+}
+
+template <typename F>
+bool CycleDetector::SpareUnless(F f) {
   bool all = true;
   ForEachFound([&](Place place) {
-    if (place.cell().Condemn(place.count())) return;
+    if (f(place)) return;
     Spare(place);
     all = false;
   });
-  int64_t revoked = 0;
-  while (!(all && table_.EndTrial(revoked))) {
-    SpareWhatIsReferredTo();
-    all = true;
-    ForEachFound([&](Place place) {
-      if (place.cell().IsCondemned(place.count())) return;
-      Spare(place);
-      all = false;
-    });
-  }
+  return all;
 }
 
 void CycleDetector::Spare(Place place) {
@@ -194,6 +207,7 @@ void CycleDetector::Execute(CellList& dead) {
 template <typename F>
 void CycleDetector::ForEachFound(F f) {
   for (const std::unique_ptr<SuspectChunk>& side : chunks_) {
+    Mutator::SafepointOfThread();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
       if (side->states[i] != State::kFound) continue;
       SafepointNowAndThen();
@@ -210,14 +224,21 @@ void CycleDetector::ForEachField(Cell& cell, F f) {
   for (uint32_t i = 0; i < type.field_count; ++i) {
     const std::atomic_ref<Cell*> field(
         *reinterpret_cast<Cell**>(object.bits() + type.field_offsets[i]));
-    // Acquire: pairs with the release in Reference::Exchange; the payload is the cell's chunk. Of
-    // one that the object was made with, address() has acquired it.
-    Cell* target = field.load(std::memory_order_acquire);
+    // Relaxed: what is read of the target is in chunks that this thread knows.
+    Cell* target = field.load(std::memory_order_relaxed);
     if (target == nullptr) continue;
-    CellChunk& chunk = target->chunk();
-    if (chunk.table != &table_ || chunk.suspects == nullptr) continue;
-    f(field, Place(*chunk.suspects, static_cast<size_t>(target - chunk.owners.data())));
+    SuspectChunk* const side = Find(&target->chunk());
+    if (side != nullptr) f(field, Place(*side, target->index()));
   }
+}
+
+SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {
+  if (last_found_.first != chunk) {
+    const auto found = by_chunk_.find(chunk);
+    if (found == by_chunk_.end()) return nullptr;
+    last_found_ = *found;
+  }
+  return last_found_.second;
 }
 
 template <typename F>
@@ -240,7 +261,7 @@ void CycleDetector::MarkAliveFrom(Place root, F f) {
 }
 
 void CycleDetector::SafepointNowAndThen() {
-  if (++steps_ % kBetweenSafepoints == 0) mutator_.Safepoint();
+  if (++steps_ % kLooksBetweenSafepoints == 0) Mutator::SafepointOfThread();
 }
 
 }  // namespace ebb::rc::internal

@@ -7,21 +7,25 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
+#include "heap/rc/owner_queues.h"
+#include "heap/rc/thread_index.h"
 
 namespace ebb::rc::internal {
 
 // Side arrays of a chunk, by a cell's index.
 struct SuspectChunk {
   enum class State : uint8_t {
-    kAbsent,  // no object, or one that was made after the detection began
+    kAbsent,  // no object when CountFromOutside came by
     kFound,   // may be garbage
     kAlive,   // something from outside leads to it
   };
@@ -31,33 +35,36 @@ struct SuspectChunk {
   std::array<State, CellChunk::kCells> states = {};
   // References from outside: all there are, less those that were found in Fields. Of kAlive: the
   // next cell on the list of those whose Fields have not been followed yet.
-  std::array<int32_t, CellChunk::kCells> outside;
+  std::array<int32_t, CellChunk::kCells> outside = {};
   // How many references a suspect had when it became one for sure.
-  std::array<int32_t, CellChunk::kCells> counts;
+  std::array<int32_t, CellChunk::kCells> counts = {};
 };
 
-// Runs once, on one thread, beside threads that count, store and destroy; it stops none of them.
+// Runs once, on one thread, beside threads that count, store and destroy; one at a time for a
+// table.
 //
-// Trial deletion (Christopher, 1984; as of Lins, 1992) on all objects of a domain. A first look is
-// racy and only says who is a suspect. Those are looked at again, as inv.suspect and
-// inv.field-moves hold: what no reference leads to then but from another suspect's Field, is
+// Trial deletion on all objects of a domain (Christopher, 1984; CPython), not from candidate roots
+// as of Lins. A first look is racy and only says who is a suspect. Those are looked at again, as
+// inv.suspect and inv.field-moves hold, in the place of the Sigma and Delta tests of Bacon and
+// Rajan (ECOOP 2001): what no reference leads to then but from another suspect's Field, is
 // condemned, and if no weak reference was upgraded meanwhile, it dies. Model: heap/rc/detection.pml
 class CycleDetector {
  public:
-  // A counted object's Fields are read through `mutator`, the calling thread's, which reaches
+  // Objects are read through `mutator`, the calling thread's. All mutators of the thread pass
   // safepoints meanwhile.
   CycleDetector(CellTable& table, Mutator& mutator) : table_(table), mutator_(mutator) {}
-  ~CycleDetector();
   CycleDetector(const CycleDetector&) = delete;
   CycleDetector& operator=(const CycleDetector&) = delete;
 
   // Appends to `dead` cells of which the objects are to be destroyed, and whose Fields do not lead
   // to one another any more. Waits up to `patience` for threads that own suspects; what they do not
-  // merge by then counts as alive. ResourceExhausted if there is no memory for the side arrays:
-  // then every count is as before. O(objects and Fields of the domain), twice for what dies.
+  // merge by then counts as alive. ResourceExhausted if there is no memory for the side arrays and
+  // requests: then nothing dies, and each count is right, but some have been merged. O(cells, and
+  // Fields of suspects) for each of some passes: three over Fields if nothing is spared, and at
+  // worst one more for each suspect that is.
   absl::Status Run(absl::Duration patience, CellList& dead);
 
-  const Collection& figures() const { return figures_; }
+  const Detection& figures() const { return figures_; }
 
  private:
   using State = SuspectChunk::State;
@@ -68,6 +75,7 @@ class CycleDetector {
   void CountFromOutside();
   void MarkAlive();
   void MakeSuspects(absl::Duration patience);
+  void AwaitMerges(absl::Duration patience);
   void RecordCounts();
   void SpareWhatIsReferredTo();
   void Condemn();
@@ -76,8 +84,7 @@ class CycleDetector {
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
   void ForEachFound(F f);
-  // Calls f(field, target) for each Field of the object of `cell` that leads to a cell with a
-  // place.
+  // Calls f(field, target) for each Field of the object of `cell` that leads to a cell of chunks_.
   template <typename F>
   void ForEachField(Cell& cell, F f);
   // `root`, and all in the state kFound that it leads to, become kAlive; of each, f(cell).
@@ -85,13 +92,22 @@ class CycleDetector {
   void MarkAliveFrom(Place root, F f);
   // `place` and what it leads to are neither found nor suspects nor condemned any more.
   void Spare(Place place);
+  // Spares all of the state kFound of which f(place) is false. Whether there were none.
+  template <typename F>
+  bool SpareUnless(F f);
+  // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
+  SuspectChunk* Find(const CellChunk* chunk);
   void SafepointNowAndThen();
 
   CellTable& table_;
   Mutator& mutator_;
   std::vector<std::unique_ptr<SuspectChunk>> chunks_;
+  absl::flat_hash_map<const CellChunk*, SuspectChunk*> by_chunk_;
+  std::pair<const CellChunk*, SuspectChunk*> last_found_ = {};  // mostly the next one, too
+  // What owners have been asked for; cancelled before the table can be closed.
+  absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   int64_t steps_ = 0;
-  Collection figures_;
+  Detection figures_;
 };
 
 }  // namespace ebb::rc::internal

@@ -2,34 +2,38 @@
  * //heap/rc:detection_model_check.
  *
  * Two cells whose objects have a Field each, which lead to one another at first, or one to itself.
- * A first thread may have a reference to one of them; it copies, loads, stores, moves and drops.
- * A second one has weak references, of which it upgrades one, and then may do the same. A third one detects,
- * from the moment when all counts are in the words: each has been merged. What must hold:
+ * A first thread may have a reference to one of them; it copies, loads, stores, moves and drops. A
+ * second one has weak references, of which it upgrades one, and then may do the same. A third one
+ * detects, from the moment when all counts are in the words: each has been merged. What must hold:
  *   - what is executed has no reference from outside, nor has anybody one to it (assertions);
  *   - it is executed once, and has not died otherwise (assertions);
  *   - an upgrade fails only if the object is dead, or its death is decided (assertion);
  *   - what only a ring referred to all the time has been executed in the end (assertion).
  *
- * Not shown: that what is moved out of a Field must be counted (inv.field-moves). That takes objects
- * of two Fields.
+ * Not shown: that what is moved out of a Field must be counted (inv.field-moves). That takes
+ * objects of two Fields.
  *
  * A change of a word is one step, since it is one compare-and-swap, and so is a load or a store of
- * a Field; what is done under the trial's lock is one. Sequentially consistent.
+ * a Field; what is done under the lock of PardonForUpgrade is one. Sequentially consistent.
  *
- * Seeded bugs. Each must be found, but BUG_ORDER and BUG_AGAIN are not run: they take more steps than
- * could be searched.
+ * Seeded bugs, each of which must be found, in the search named:
  *   BUG         a dropped reference leaves a suspect a suspect
  *   BUG_COUNT   Condemn does not compare the count
- *   BUG_ORDER   counts are looked at before cells are suspects
- *   BUG_REVOKE  an upgrade of what is condemned tells nobody
+ *   BUG_PARDON  an upgrade of what is condemned tells nobody
  *   BUG_EAGER   an upgrade of what is condemned fails
- *   BUG_TRIAL   the trial ends whatever was revoked
+ *   BUG_END   condemning ends whatever was pardoned
  *   BUG_ONCE    references are subtracted once, whatever was spared then
  *   BUG_AGAIN   they are not subtracted again when something could not be condemned
  */
 
+/* What bounds the search. Each of these holds:
+ *   as it is                               BUG_COUNT, BUG_PARDON, BUG_EAGER, BUG_END, BUG_ONCE
+ *   -DALONE -DkOps=3                       no weak references
+ *   -DALONE -DREADERS -DkOps=6             nor stores: BUG
+ *   -DkOps=0 -DkWeakOps=2                  who upgrades stores, too: BUG_AGAIN
+ */
 #ifndef kOps
-#define kOps 2          /* bounds the search: what the first thread does but for dropping, */
+#define kOps 2          /* what the first thread does but for dropping, */
 #endif
 #ifndef kWeakOps
 #define kWeakOps 0      /* and the second one, which upgrades once */
@@ -39,8 +43,8 @@
 byte field[2];                 /* which cell, or kNone */
 short count[2];
 bool suspect[2], condemned[2], dead[2], executed[2];
-bool on_trial = false, decided = false;
-byte revoked = 0;              /* under the trial's lock, as is on_trial */
+bool condemning = false, decided = false;
+byte pardoned = 0;              /* under the lock of PardonForUpgrade, as is condemning */
 byte outside[2];               /* ghost: references that no Field has */
 bool untouched = true;         /* ghost: nobody had a reference from outside, ever */
 bool locked = false;           /* the program's own lock */
@@ -79,7 +83,8 @@ inline Release(c) {
   od
 }
 
-/* One step, under the program's own lock, as Fields that threads share need one, of a thread that has a reference to x, and perhaps one to y. */
+/* One step, under the program's own lock, as Fields that threads share need one, of a thread that
+ * has a reference to x, and perhaps one to y. */
 inline Mutate() {
   if
   :: has[0] > 0 -> x = 0
@@ -99,6 +104,7 @@ inline Mutate() {
     :: y != kNone -> Retain(y)
     :: else -> skip
     fi
+#ifndef READERS
   :: /* store, of a reference that it gives up, or of null */
     atomic {
       next = field[x];
@@ -122,6 +128,7 @@ inline Mutate() {
     Retain(y);
     atomic { field[x] = kNone; outside[y]++; has[y]++ };
     Release(y)
+#endif
   :: Release(x)
   fi;
   locked = false
@@ -159,7 +166,7 @@ inline Upgrade(c) {
 #ifdef BUG_EAGER
         got = false; assert(decided); break
 #endif
-#ifdef BUG_REVOKE
+#ifdef BUG_PARDON
         count[c]++; outside[c]++; has[c]++; got = true; break
 #endif
         skip
@@ -167,10 +174,10 @@ inline Upgrade(c) {
         count[c]++; outside[c]++; has[c]++; untouched = false; got = true; break
       fi
     };
-    atomic { /* the trial's lock */
+    atomic { /* the lock of PardonForUpgrade */
       if
-      :: on_trial -> revoked++; condemned[c] = false; suspect[c] = false
-      :: !on_trial && condemned[c] -> got = false; assert(decided); break
+      :: condemning -> pardoned++; condemned[c] = false; suspect[c] = false
+      :: !condemning && condemned[c] -> got = false; assert(decided); break
       :: else -> skip
       fi
     }
@@ -304,30 +311,24 @@ proctype Detector() {
   byte alive, known = 0;
   bool failed, spared, ends, all = true;
   atomic { found[0] = true; found[1] = true };
-#ifdef BUG_ORDER
-  suspect[0] = true; suspect[1] = true;
-  Record(0); Record(1);
-  atomic { suspect[0] = true; suspect[1] = true };
-#else
   suspect[0] = true;
   suspect[1] = true;
   Record(0);
   Record(1);
-#endif
   SpareWhatIsReferredTo();
-  atomic { on_trial = true; revoked = 0 };
+  atomic { condemning = true; pardoned = 0 };
   CondemnOne(0);
   CondemnOne(1);
   do
   :: atomic {
       ends = all;
       if
-#ifdef BUG_TRIAL
-      :: all -> on_trial = false; decided = true
+#ifdef BUG_END
+      :: all -> condemning = false; decided = true
 #else
-      :: all && revoked == known -> on_trial = false; decided = true
+      :: all && pardoned == known -> condemning = false; decided = true
 #endif
-      :: all && revoked != known -> known = revoked; ends = false
+      :: all && pardoned != known -> known = pardoned; ends = false
       :: else -> skip
       fi
     };
@@ -371,7 +372,11 @@ init {
     :: else -> skip
     fi;
     run Strong(begins_with);
+#ifdef ALONE
+    ended++;
+#else
     run WeakHolder();
+#endif
     run Detector()
   };
   ended == 3;

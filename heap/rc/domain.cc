@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <optional>
 
+#include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -32,7 +34,7 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
       options_(options),
       table_(*CellTable::New(heap)),
       automatic_(options.detect == Detect::kAutomatic) {
-  SetNextDetection();
+  SetNextDetection(/*dead=*/0);
 }
 
 DomainState::~DomainState() {
@@ -51,39 +53,50 @@ void DomainState::Add(const Tally& tally) {
 
 void DomainState::Remove(const Tally& tally) {
   absl::MutexLock lock(&mu_);
-  AddTo(of_departed_, tally);
+  AddTo(totals_, tally);
   tallies_.erase(std::find(tallies_.begin(), tallies_.end(), &tally));
 }
 
-absl::StatusOr<Collection> DomainState::Detect(Mutator& mutator, absl::Duration patience,
-                                               CellList& dead) {
-  {
-    // Another thread's detection passes safepoints.
-    const Blocking blocking(mutator);
-    detection_mu_.Lock();
-  }
+DomainState::DetectionTurn::DetectionTurn(DomainState& domain, absl::Duration timeout)
+    : domain_(domain) {
+  absl::MutexLock lock(&domain_.mu_);
+  const auto is_free = [](bool* detecting) { return !*detecting; };
+  has_begun_ =
+      domain_.mu_.AwaitWithTimeout(absl::Condition(+is_free, &domain_.detecting_), timeout);
+  if (has_begun_) domain_.detecting_ = true;
+}
+
+DomainState::DetectionTurn::~DetectionTurn() {
+  if (!has_begun_) return;
+  absl::MutexLock lock(&domain_.mu_);
+  domain_.detecting_ = false;
+}
+
+absl::StatusOr<Detection> DomainState::DetectCycles(const DetectionTurn& turn, Mutator& mutator,
+                                                    absl::Duration patience, CellList& dead) {
+  DCHECK(turn.has_begun());
   CycleDetector detector(table_, mutator);
-  const absl::Status status = detector.Run(patience, dead);
-  SetNextDetection();
-  detection_mu_.Unlock();
-  if (!status.ok()) return status;
-  const Collection& figures = detector.figures();
+  if (absl::Status status = detector.Run(patience, dead); !status.ok()) return status;
+  SetNextDetection(dead.size());
+  const Detection& figures = detector.figures();
   absl::MutexLock lock(&mu_);
-  ++of_departed_.collections;
-  of_departed_.collected.visited += figures.visited;
-  of_departed_.collected.suspects += figures.suspects;
-  of_departed_.collected.collected += figures.collected;
-  of_departed_.collected.time += figures.time;
+  ++totals_.detections;
+  totals_.detected.visited += figures.visited;
+  totals_.detected.suspects += figures.suspects;
+  totals_.detected.collected += figures.collected;
+  totals_.detected.time += figures.time;
   return figures;
 }
 
 bool DomainState::IsDetectionDue() const {
+  // Relaxed: see detect_at_.
   return automatic() && table_.cells_in_use() > detect_at_.load(std::memory_order_relaxed);
 }
 
-void DomainState::SetNextDetection() {
-  const int64_t now = table_.cells_in_use();
+void DomainState::SetNextDetection(int64_t dead) {
+  const int64_t now = table_.cells_in_use() - dead;
   const auto share = static_cast<int64_t>(static_cast<double>(now) * options_.detect_share);
+  // Relaxed: see detect_at_.
   detect_at_.store(now + std::max(options_.detect_after, share), std::memory_order_relaxed);
 }
 
@@ -91,7 +104,7 @@ DomainStats DomainState::stats() const {
   DomainStats stats;
   {
     absl::MutexLock lock(&mu_);
-    stats = of_departed_;
+    stats = totals_;
     for (const Tally* tally : tallies_) AddTo(stats, *tally);
   }
   stats.cells = table_.cells();
@@ -117,19 +130,23 @@ Domain::~Domain() {
 
 DomainStats Domain::stats() const { return state_->stats(); }
 
-absl::StatusOr<Collection> Domain::Collect(absl::Duration patience) {
-  if (Owner* owner = Owner::Find(state_->table()); owner != nullptr) {
-    return owner->Collect(patience);
+absl::StatusOr<Detection> Domain::Collect(absl::Duration patience) {
+  Owner* owner = Owner::Find(state_->table());
+  std::optional<Mutator> mutator;
+  std::optional<Owner> attached;
+  if (owner == nullptr) {
+    try {
+      Mutator* current = Mutator::Current(state_->heap());
+      if (current == nullptr) current = &mutator.emplace(state_->heap());
+      owner = &attached.emplace(*this, *current);
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError("ebb::rc::Domain::Collect: no memory to attach a thread");
+    } catch (const std::exception& error) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("ebb::rc::Domain::Collect: this thread cannot attach: ", error.what()));
+    }
   }
-  try {
-    std::optional<Mutator> attached;
-    Mutator* mutator = Mutator::Current(state_->heap());
-    if (mutator == nullptr) mutator = &attached.emplace(state_->heap());
-    return Owner(*this, *mutator).Collect(patience);
-  } catch (const std::exception& error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("ebb::rc::Domain::Collect: this thread cannot attach: ", error.what()));
-  }
+  return owner->Collect(patience);
 }
 
 void Domain::Enable() { state_->set_automatic(true); }

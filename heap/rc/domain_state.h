@@ -46,28 +46,43 @@ class DomainState {
   void Remove(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   DomainStats stats() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Runs a CycleDetector, one at a time.
-  absl::StatusOr<Collection> Detect(Mutator& mutator, absl::Duration patience, CellList& dead)
-      ABSL_LOCKS_EXCLUDED(mu_, detection_mu_);
+  // A thread's turn to look for cycles: one at a time.
+  class DetectionTurn {
+   public:
+    // Waits up to `timeout`.
+    DetectionTurn(DomainState& domain, absl::Duration timeout) ABSL_LOCKS_EXCLUDED(domain.mu_);
+    ~DetectionTurn() ABSL_LOCKS_EXCLUDED(domain_.mu_);
+    DetectionTurn(const DetectionTurn&) = delete;
+    DetectionTurn& operator=(const DetectionTurn&) = delete;
+    bool has_begun() const { return has_begun_; }
+
+   private:
+    DomainState& domain_;
+    bool has_begun_;
+  };
+  // Runs a CycleDetector. Errors: as of CycleDetector::Run.
+  absl::StatusOr<Detection> DetectCycles(const DetectionTurn& turn, Mutator& mutator,
+                                         absl::Duration patience, CellList& dead)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // Relaxed, both: nothing is read on their strength.
   void set_automatic(bool automatic) { automatic_.store(automatic, std::memory_order_relaxed); }
   bool automatic() const { return automatic_.load(std::memory_order_relaxed); }
   // Whether so many objects have been made that cycles are to be looked for.
-  bool IsDetectionDue() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsDetectionDue() const;
 
  private:
-  void SetNextDetection();
+  // `dead` of the cells in use are about to be free.
+  void SetNextDetection(int64_t dead);
 
   Heap& heap_;
   const DomainOptions options_;
   CellTable& table_;
   mutable absl::Mutex mu_;
   std::vector<const Tally*> tallies_ ABSL_GUARDED_BY(mu_);
-  DomainStats of_departed_ ABSL_GUARDED_BY(mu_);  // and of detections
-
-  absl::Mutex detection_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  DomainStats totals_ ABSL_GUARDED_BY(mu_);  // of threads that have left, and of detections
+  bool detecting_ ABSL_GUARDED_BY(mu_) = false;
   std::atomic<bool> automatic_;
-  // In cells in use. Relaxed: whoever finds it due at the same time detects once more.
+  // In cells in use. Relaxed: a hint until one's turn has begun.
   std::atomic<int64_t> detect_at_;
 };
 

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
 #include "absl/log/log.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "heap/rc/counted_type.h"
 #include "heap/rc/owner_queues.h"
 #include "heap/region_walk.h"
@@ -27,7 +31,11 @@ constexpr int64_t kPerObjectMade = 4;
 // A thread keeps up to so many free cells for itself.
 constexpr int64_t kMostFree = 2 * internal::CellChunk::kCells;
 // So many are destroyed between two safepoints, where there may be safepoints.
-constexpr int64_t kBetweenSafepoints = 256;
+constexpr int64_t kDestroyedBetweenSafepoints = 256;
+// How long an automatic detection waits for threads that own suspects.
+constexpr absl::Duration kPatienceOfAutomatic = absl::Milliseconds(1);
+// How long Collect waits for its turn before it looks whether somebody waits for it.
+constexpr absl::Duration kWaitForTurn = absl::Microseconds(200);
 // How often Step looks at the clock.
 constexpr int64_t kPerClockReading = 16;
 
@@ -108,33 +116,54 @@ void Owner::StepIfDue() {
   }
   if (detection_due_) [[unlikely]] {
     detection_due_ = false;
-    const absl::Status status = DetectCycles(absl::Milliseconds(1)).status();
-    if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
+    DetectIfFree();
   }
 }
 
-absl::StatusOr<Collection> Owner::Collect(absl::Duration patience) {
+// Whoever is at it already does it for all.
+void Owner::DetectIfFree() {
+  const internal::DomainState::DetectionTurn turn(*domain_, absl::ZeroDuration());
+  if (!turn.has_begun() || !domain_->IsDetectionDue() || !CheckMayDetect().ok()) return;
+  const absl::Status status = DetectCycles(turn, kPatienceOfAutomatic).status();
+  if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
+}
+
+absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
+  if (absl::Status status = CheckMayDetect(); !status.ok()) return status;
   Step();  // what waits to be destroyed may refer to something
-  return DetectCycles(patience);
+  for (;;) {
+    std::optional<internal::DomainState::DetectionTurn> turn;
+    {
+      const Blocking blocking(mutator_);
+      turn.emplace(*domain_, kWaitForTurn);
+    }
+    if (turn->has_begun()) return DetectCycles(*turn, patience);
+    // The one that is at it may wait for this thread; so may a pause of another heap.
+    Step(/*objects=*/0);
+    Mutator::SafepointOfThread();
+  }
 }
 
-absl::StatusOr<Collection> Owner::DetectCycles(absl::Duration patience) {
-  if (absl::Status status = mutator_.CheckMayStop("ebb::rc::Domain::Collect"); !status.ok()) {
-    return status;
-  }
-  if (destroying_ || !MayDestroy()) {
+absl::Status Owner::CheckMayDetect() const {
+  constexpr char kWhat[] = "ebb::rc::Domain::Collect";
+  if (destroying_) {
     return absl::FailedPreconditionError(
-        "ebb::rc: cycles cannot be looked for in the destructor of a counted object, nor while the "
-        "thread's Mutator is blocked or suspended: call Collect outside");
+        absl::StrCat(kWhat, " in the destructor of a counted object: call it outside"));
   }
+  return mutator_.CheckMayStop(kWhat);
+}
+
+absl::StatusOr<Detection> Owner::DetectCycles(const internal::DomainState::DetectionTurn& turn,
+                                              absl::Duration patience) {
   CellList dead;
-  absl::StatusOr<Collection> collection = domain_->Detect(mutator_, patience, dead);
+  const absl::Cleanup keep = [&] { dead_.PushAll(dead); };  // if something is thrown
+  absl::StatusOr<Detection> detection = domain_->DetectCycles(turn, mutator_, patience, dead);
   dead_.PushAll(dead);
   while (!lazy_ && !dead_.empty()) {
-    DestroyDead(0, kBetweenSafepoints);
-    mutator_.Safepoint();
+    DestroyDead(0, kDestroyedBetweenSafepoints);
+    Mutator::SafepointOfThread();
   }
-  return collection;
+  return detection;
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {

@@ -39,8 +39,8 @@ class Owner {
   // destructor, or while `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
-  // As Domain::Collect.
-  absl::StatusOr<Collection> Collect(absl::Duration patience = absl::Milliseconds(10));
+  // For Domain::Collect.
+  absl::StatusOr<Detection> Collect(absl::Duration patience);
 
   Mutator& mutator() { return mutator_; }
 
@@ -74,7 +74,11 @@ class Owner {
  private:
   [[noreturn]] static void ThrowNone();
 
-  absl::StatusOr<Collection> DetectCycles(absl::Duration patience);
+  void DetectIfFree();
+  absl::Status CheckMayDetect() const;
+  // In this thread's turn.
+  absl::StatusOr<Detection> DetectCycles(const internal::DomainState::DetectionTurn& turn,
+                                         absl::Duration patience);
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is

@@ -95,35 +95,43 @@ Cell::Outcome OwnerQueues::Push(ThreadIndex owner, Cell& cell) {
 }
 
 void OwnerQueues::RequestMerge(ThreadIndex owner, std::shared_ptr<MergeRequest> request) {
-  Queue& queue = QueueOf(owner);
-  absl::MutexLock lock(&queue.mu);
-  if (queue.has_thread) {
-    queue.requests.push_back(std::move(request));
-    queue.due.store(true, std::memory_order_relaxed);  // a hint
-    return;
+  // Acquire: as in QueueOf. Nothing orders this thread after the one that made the queue, whose
+  // index it has found in a cell: it may not see it yet.
+  Queue* const queue = queues_[owner / 2 - 1].load(std::memory_order_acquire);
+  if (queue == nullptr) return request->done.Notify();
+  for (bool done = false; !done;) {
+    absl::MutexLock lock(&queue->mu);
+    if (queue->has_thread) {
+      queue->requests.push_back(std::move(request));
+      queue->due.store(true, std::memory_order_relaxed);  // a hint
+      return;
+    }
+    done = MergeSome(*request, owner);  // ordered as in Push
   }
-  for (Cell* cell : request->cells) cell->MergeSuspect(owner);  // ordered as in Push
-  request->done.Notify();
 }
 
 void OwnerQueues::CancelMerge(ThreadIndex owner, MergeRequest& request) {
-  absl::MutexLock lock(&QueueOf(owner).mu);
+  Queue* const queue = queues_[owner / 2 - 1].load(std::memory_order_acquire);  // as above
+  if (queue == nullptr) return;
+  absl::MutexLock lock(&queue->mu);
   request.cells.clear();
+}
+
+bool OwnerQueues::MergeSome(MergeRequest& request, ThreadIndex owner) {
+  for (int i = 0; i < kMergesAtOnce && !request.cells.empty(); ++i) {
+    request.cells.back()->MergeSuspect(owner);
+    request.cells.pop_back();
+  }
+  if (!request.cells.empty()) return false;
+  request.done.Notify();
+  return true;
 }
 
 void OwnerQueues::MergeRequested() {
   Queue& queue = *this_queue;
   absl::MutexLock lock(&queue.mu);
   if (queue.requests.empty()) return;
-  MergeRequest& request = *queue.requests.back();
-  for (int i = 0; i < kMergesAtOnce && !request.cells.empty(); ++i) {
-    request.cells.back()->MergeSuspect(this_thread);
-    request.cells.pop_back();
-  }
-  if (request.cells.empty()) {
-    request.done.Notify();
-    queue.requests.pop_back();
-  }
+  if (MergeSome(*queue.requests.back(), this_thread)) queue.requests.pop_back();
   if (!queue.requests.empty()) queue.due.store(true, std::memory_order_relaxed);  // a hint
 }
 

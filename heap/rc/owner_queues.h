@@ -45,10 +45,11 @@ class OwnerQueues {
     std::vector<Cell*> cells;  // under the queue's lock, once it is requested
     absl::Notification done;
   };
-  // For cycle detection: `owner` merges the cells as it drains its queue, a bounded number at a
-  // time. If there is no such thread, they are merged at once. May throw std::bad_alloc.
+  // For cycle detection: `owner` merges the cells as it drains its queue, some at a time, until
+  // CancelMerge. If there is no such thread, they are merged at once: O(cells), but no lock is held
+  // for more than some of them. May throw std::bad_alloc.
   void RequestMerge(ThreadIndex owner, std::shared_ptr<MergeRequest> request);
-  // What has not been merged by now stays as it is.
+  // What has not been merged by now stays as it is. Before the table of the cells may be closed.
   void CancelMerge(ThreadIndex owner, MergeRequest& request);
 
   // Whether Drain has anything to do for the calling thread. One relaxed load.
@@ -56,7 +57,7 @@ class OwnerQueues {
     return this_queue != nullptr && this_queue->due.load(std::memory_order_relaxed);
   }
   // Merges what other threads have dropped of the calling thread's cells, and some of what it was
-  // requested to. `on_dead` is called without a lock. O(what they dropped).
+  // requested to. `on_dead` is called without a lock. O(what they dropped), and 1,024 merges.
   void Drain(OnDead on_dead);
 
  private:
@@ -74,6 +75,8 @@ class OwnerQueues {
   Queue& QueueOf(ThreadIndex index);
   // Some of the calling thread's requests.
   void MergeRequested();
+  // Some of the request's cells, under the lock of `owner`'s queue; whether that was all.
+  static bool MergeSome(MergeRequest& request, ThreadIndex owner);
   // A new index, or kOwnsNothing.
   ThreadIndex MakeQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -29,7 +29,8 @@ class Field;
 // The object moves with the heap's cycles: what get, -> and * return is good until the thread's
 // next safepoint. They are for threads with a Mutator of the heap.
 //
-// In an object that is itself counted, use a Field.
+// In an object that is itself counted, use a Field: cycle detection takes every Ptr for a reference
+// from outside, so one in an object keeps its cycle alive for ever.
 //
 // Copying and dropping: a few instructions without atomics on the thread that made the object, one
 // atomic one on others. T may be incomplete where a Ptr<T> is named.
@@ -46,7 +47,7 @@ class Ptr : public internal::Reference<T> {
     requires std::is_convertible_v<U*, T*>
   Ptr(internal::Reference<U>&& other) noexcept  // NOLINT: implicit
       : internal::Reference<T>(std::move(other)) {}
-  // Out of a Field, which is null then.
+  // Out of a Field, which is null then. A copy and a drop: inv.field-moves.
   template <typename U>
     requires std::is_convertible_v<U*, T*>
   Ptr(Field<U>&& field) noexcept  // NOLINT: implicit
@@ -61,8 +62,9 @@ class Ptr : public internal::Reference<T> {
   }
 };
 
-// A Ptr that is a member of a counted object: cycle detection knows it as a reference from within,
-// while it takes every Ptr for one from outside. Used like one; converts to a Ptr and from one.
+// A reference that is a member of a counted object, or in a member that is a struct or an array;
+// those in containers, say, count as references from outside. Used like a Ptr; converts to one and
+// from one.
 //
 // inv.field-moves: a reference does not leave a Field but by being dropped: what is moved out of
 // one is copied first. So who reads all Fields counts no reference twice.

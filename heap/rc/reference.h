@@ -74,12 +74,12 @@ class Reference {
     std::swap(cell_, other.cell_);
     return *this;
   }
-  // The same, where a detection may be reading. Release: pairs with the acquire of who reads it;
-  // the payload is the cell.
+  // The same, where a detection may be reading. Relaxed: it reads nothing on the strength of that,
+  // but of cells that it knows.
   void Exchange(Reference other) noexcept {
     Cell* before = cell_;
     std::atomic_ref<Cell*>(cell_).store(std::exchange(other.cell_, before),
-                                        std::memory_order_release);
+                                        std::memory_order_relaxed);
   }
 
  private:

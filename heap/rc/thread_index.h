@@ -18,7 +18,12 @@ inline constexpr ThreadIndex kImmortal = UINT32_MAX - 1;  // it is not counted a
 // The index of a thread that owns nothing: no cell has it.
 inline constexpr ThreadIndex kOwnsNothing = UINT32_MAX - 3;
 
-// In the static TLS block: one instruction reads it. Set by OwnerQueues.
+// Whether a thread has, or had, this index.
+inline constexpr bool IsIndex(ThreadIndex index) {
+  return index != kNoOwner && index != kImmortal && index % 2 == 0;
+}
+
+// In the static TLS block: two instructions read it. Set by OwnerQueues.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local ThreadIndex this_thread;
 
 }  // namespace ebb::rc::internal
