@@ -210,7 +210,9 @@ TEST(CyclesTest, AutomaticDetectionBoundsWhatPilesUp) {
   constexpr int64_t kMost = 25'000;
   for (int i = 0; i < 100'000; ++i) {
     Ring(2);
-    if (i % 100 == 0) ASSERT_LT(c.alive(), kMost);
+    if (i % 100 == 0) {
+      ASSERT_LT(c.alive(), kMost);
+    }
   }
   EXPECT_GT(c.domain.stats().detections, 0);
   c.domain.Disable();
