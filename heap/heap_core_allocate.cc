@@ -165,10 +165,10 @@ absl::StatusOr<uintptr_t> HeapCore::TryWithMinorCycle(Mutator& self, Attempt att
   return result;
 }
 
-// The attempt is made inside the pause, so that others cannot take what the cycle freed first; then
-// once more outside, when large objects' memory has been released. A thread that is attached to
-// several heaps may be parked at the pause's end, where fresh memory would be lost: it only tries
-// outside, some more times. With concurrent cycles all that comes last, after the cycle under way
+// The attempt is made inside the pause, so that others cannot take what the cycle freed first: when
+// it fails, once more with large objects' memory given back. A thread that is attached to several
+// heaps may be parked at the pause's end, where fresh memory would be lost: it only tries outside,
+// some more times. With concurrent cycles all that comes last, after the cycle under way
 // and a whole one: the first does not free what died after its flip. A minor cycle follows, which
 // may promote now, and where evacuations have failed Cycle::Compact.
 absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Bytes wanted, Attempt try_again,
@@ -202,6 +202,12 @@ absl::StatusOr<uintptr_t> HeapCore::CollectAndRetry(Mutator& self, Bytes wanted,
       if (!result.ok()) {
         if (absl::Status status = RunCycle(pause, &Cycle::Run); !status.ok()) return status;
         if (run_on) result = attempt();
+        if (run_on && !result.ok()) {
+          // Given back outside of the pause, it would be others' who try again all the time. What
+          // the system refuses is tried again there, and counted.
+          spaces_->ReleaseSwept().IgnoreError();
+          result = attempt();
+        }
         if (run_on && !result.ok() && generations_ != nullptr) {
           // What found no room in the copy space may have some now.
           RunMinor(pause);
@@ -236,8 +242,7 @@ absl::StatusOr<uintptr_t> HeapCore::Allocate(Mutator& self, size_t bytes, bool m
     std::string why = kTooManyCycles;
     if (!limit_->CollectsTooMuch(wanted)) {
       result = CollectAndRetry(self, wanted, try_again, attempt);
-      for (Bytes limit = spaces_->ledger().limit();
-           !result.ok() && limit_->Raise(wanted, limit);) {
+      for (Bytes limit = spaces_->ledger().limit(); !result.ok() && limit_->Raise(wanted, limit);) {
         limit = spaces_->ledger().limit();
         result = try_again();
       }
@@ -299,10 +304,10 @@ absl::Status HeapCore::Exhausted(size_t bytes, absl::string_view why) const {
                           external_.bytes(), " of external memory)");
   }
   return absl::ResourceExhaustedError(absl::StrCat(
-      "an object of ", Bytes(static_cast<int64_t>(bytes)), " finds no room: ",
-      Bytes(now.live_bytes), " were live after the last cycle, ", Bytes(now.heap_bytes), " of ",
-      Bytes(now.limit_bytes), " are in use (a copying heap needs about twice what is live); ", why,
-      "; ", remedy));
+      "an object of ", Bytes(static_cast<int64_t>(bytes)),
+      " finds no room: ", Bytes(now.live_bytes), " were live after the last cycle, ",
+      Bytes(now.heap_bytes), " of ", Bytes(now.limit_bytes),
+      " are in use (a copying heap needs about twice what is live); ", why, "; ", remedy));
 }
 
 }  // namespace ebb::internal

@@ -75,7 +75,7 @@ class LargeSpace {
   platform::Bytes freed_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept is under way meanwhile.
+  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept may be under way.
   void AtFork(platform::ForkStep step);
 
  private:

@@ -288,12 +288,6 @@ absl::Status PinnedSpace::CheckInvariants() const {
   return absl::OkStatus();
 }
 
-// What is being released is known to nobody but a thread that the child does not have.
-void PinnedSpace::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  platform::LockAcrossFork(mu_, step);
-  if (step != platform::ForkStep::kBefore) return;
-  const auto released = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return releasing_ == 0; };
-  mu_.Await(absl::Condition(&released));
-}
+void PinnedSpace::AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
 }  // namespace ebb::internal

@@ -65,7 +65,7 @@ class PinnedSpace {
   platform::Bytes freed_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status CheckInvariants() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept is under way meanwhile.
+  // Around a fork, between cycles, with mutators stopped. No ReleaseSwept may be under way.
   void AtFork(platform::ForkStep step);
 
  private:

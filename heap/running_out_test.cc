@@ -1,19 +1,24 @@
 // Running out: of what the system gives, of memory to evacuate to, of the heap's maximum. Nothing
 // aborts, what was live stays intact, and errors say what was wanted.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
+#include "platform/address_range.h"
 #include "platform/fake_system.h"
 
 namespace ebb {
@@ -415,6 +420,38 @@ TEST(ReleaseTest, DeadLargeObjectsAreReleasedByTheCycleOfAnAllocation) {
     absl::SleepFor(absl::Milliseconds(1));
   }
   EXPECT_LT(heap->stats().heap_bytes, 48 << 20);
+}
+
+class SlowToDiscard : public FakeSystem {
+ public:
+  absl::Status Discard(platform::AddressRange range, absl::string_view purpose) override {
+    absl::SleepFor(absl::Milliseconds(5));
+    return FakeSystem::Discard(range, purpose);
+  }
+};
+
+// A thread whose own cycle frees nothing, because another one has just freed it all, waits until
+// that has been given back.
+TEST(ReleaseTest, WhatAnotherThreadGivesBackIsWaitedFor) {
+  constexpr int kPlayers = 3;
+  SlowToDiscard system;
+  Options options = SmallHeap(64 * kMiB);
+  options.system = &system;
+  auto heap = NewHeap(options);
+  std::atomic<int> at_work = kPlayers;
+  std::vector<std::thread> threads;
+  for (int player = 0; player < kPlayers; ++player) {
+    threads.emplace_back([&] {
+      Mutator mutator(*heap);
+      for (int i = 0; i < 200; ++i) {
+        const auto array = mutator.TryNewArray<char>(4 * kMiB);
+        EXPECT_TRUE(array.ok()) << array.status();
+      }
+      --at_work;
+    });
+  }
+  while (at_work != 0) EXPECT_TRUE(heap->Collect().ok());
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ struct Layout {
         pinned(RoundUp(reserve, kSlabSize)),
         large(RoundUp(reserve * 2, kSlabSize)),
         in_place_bits(generations ? EdgeBits::TableBytes({0, pinned + large}) : Bytes(0)),
-        before_in_place(static_cast<int64_t>(
-            std::bit_ceil(std::max(pinned + large, copy + nursery).size()))) {}
+        before_in_place(
+            static_cast<int64_t>(std::bit_ceil(std::max(pinned + large, copy + nursery).size()))) {}
   Bytes whole() const { return before_in_place + pinned + large + in_place_bits; }
   Bytes alignment() const { return before_in_place * 2; }
 
@@ -129,10 +129,9 @@ absl::Status Spaces::MakeNursery(AddressRange range, AddressRange in_place, Addr
     return status;
   }
   in_place_bits_ = EdgeBits(in_place, table);
-  auto nursery = copyspace::CopySpace::Create(system_, nursery_ledger_,
-                                              {.range = range,
-                                               .fixed = true,
-                                               .dense_huge_pages = dense_huge_pages});
+  auto nursery = copyspace::CopySpace::Create(
+      system_, nursery_ledger_,
+      {.range = range, .fixed = true, .dense_huge_pages = dense_huge_pages});
   if (!nursery.ok()) return nursery.status();
   ledger_.ForceDebit(nursery_ledger_.limit());
   nursery_ = *std::move(nursery);
@@ -166,6 +165,7 @@ void Spaces::ForEachInPlace(absl::FunctionRef<void(copyspace::Reference)> visit)
 }
 
 absl::Status Spaces::ReleaseSwept() {
+  absl::MutexLock lock(&release_mu_);
   absl::Status status = pinned_->ReleaseSwept();
   status.Update(large_->ReleaseSwept());
   return status;
@@ -184,8 +184,8 @@ void Spaces::ForEachRemembered(absl::FunctionRef<void(uintptr_t edge)> visit) co
     }
   });
   ForEachInPlace([&](copyspace::Reference object) {
-    const auto& type = *reinterpret_cast<const TypeInfo*>(
-        copyspace::ForwardingWord::Of(object).TypeBits());
+    const auto& type =
+        *reinterpret_cast<const TypeInfo*>(copyspace::ForwardingWord::Of(object).TypeBits());
     in_place_bits_.ForEach(object, type.ObjectBytes(object) - kHeaderBytes, visit);
   });
 }
@@ -199,6 +199,8 @@ absl::Status Spaces::CheckInvariants() const {
 }
 
 void Spaces::AtFork(platform::ForkStep step) {
+  // What is being given back is known to nobody but a thread that the child does not have.
+  platform::LockAcrossFork(release_mu_, step);
   pinned_->AtFork(step);
   large_->AtFork(step);
   copy_->AtFork(step);

@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "copyspace/copy_space.h"
-#include "copyspace/geometry.h"
 #include "copyspace/field_log.h"
+#include "copyspace/geometry.h"
 #include "copyspace/ledger.h"
 #include "heap/edge_bits.h"
 #include "heap/large_space.h"
@@ -56,7 +58,6 @@ class Spaces {
             .good = copy_->active_region() * copyspace::kRegionBit,
             .barrier = &barrier};
   }
-
 
   // Generations: see docs/design/generations.md. The nursery is there only if has_generations().
   bool has_generations() const { return nursery_ != nullptr; }
@@ -113,8 +114,10 @@ class Spaces {
   void ForEachMarkedInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;
   // Visits every object of these spaces that no sweep has freed.
   void ForEachInPlace(absl::FunctionRef<void(copyspace::Reference)> visit) const;
-  // Gives the pages of swept pinned and large objects back to the system.
-  absl::Status ReleaseSwept();
+  // Gives the pages of swept pinned and large objects back to the system. What another thread is
+  // giving back just now is waited for: who has run a cycle finds all that it and those before it
+  // freed, and not just what was left on the list.
+  absl::Status ReleaseSwept() ABSL_LOCKS_EXCLUDED(release_mu_);
 
   // See Heap::CountKernelMappings.
   absl::StatusOr<int64_t> CountKernelMappings() const { return system_.CountMappings(range_); }
@@ -150,6 +153,7 @@ class Spaces {
   std::unique_ptr<copyspace::CopySpace> nursery_;
   std::unique_ptr<PinnedSpace> pinned_;
   std::unique_ptr<LargeSpace> large_;
+  absl::Mutex release_mu_;  // who gives back; before the spaces' own
 };
 
 }  // namespace ebb::internal
