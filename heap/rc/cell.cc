@@ -1,7 +1,10 @@
 #include "heap/rc/cell.h"
 
+#include <memory>
+
 #include "absl/log/check.h"
 #include "heap/rc/cell_table.h"
+#include "heap/region_walk.h"
 
 namespace ebb::rc::internal {
 
@@ -158,10 +161,85 @@ void Cell::Execute() {
   // no more from it than that it is dead.
   owner_.store(kNoOwner, std::memory_order_relaxed);
   int64_t word = shared().load(std::memory_order_relaxed);
-  if (WeakIn(word) == 0) return shared().store(kMerged, std::memory_order_relaxed);
-  while (!shared().compare_exchange_weak(word, (word & kWeakMask) | kMerged,
+  if (WeakIn(word) == 0) {
+    return shared().store((word & kCleared) | kMerged, std::memory_order_relaxed);
+  }
+  while (!shared().compare_exchange_weak(word, (word & (kWeakMask | kCleared)) | kMerged,
                                          std::memory_order_relaxed)) {
   }
+}
+
+bool Cell::RetainCondemned() {
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  do {
+    if ((word & kCondemned) == 0) return false;
+    // Relaxed: nothing is published.
+  } while (!shared().compare_exchange_weak(word, word + kOne, std::memory_order_relaxed));
+  return true;
+}
+
+bool Cell::is_cleared() const {
+  // Relaxed: it was set before whoever asks got a reference, or knew the cell alone.
+  return (shared().load(std::memory_order_relaxed) & kCleared) != 0;
+}
+
+void Cell::Clear() {
+  // First of the two, so that an Upgrade sees the one or the other. Relaxed: nothing is published.
+  shared().fetch_or(kCleared, std::memory_order_relaxed);
+  Pardon();
+}
+
+void Cell::Revive() {
+  owner_.store(kNoOwner, std::memory_order_relaxed);  // as in Execute, all
+  int64_t word = shared().load(std::memory_order_relaxed);
+  while (!shared().compare_exchange_weak(word, (word & kWeakMask) | kOne | kMerged | kCleared,
+                                         std::memory_order_relaxed)) {
+  }
+}
+
+CellChunk::Marks& CellChunk::MakeMarks() {
+  // Acquire: pairs with the release below; the payload is the marks.
+  if (Marks* there = marks.load(std::memory_order_acquire); there != nullptr) return *there;
+  auto made = std::make_unique<Marks>();
+  Marks* before = nullptr;
+  // Acq_rel: this thread's marks are published, or another's found.
+  if (!marks.compare_exchange_strong(before, made.get(), std::memory_order_acq_rel,
+                                     std::memory_order_acquire)) {
+    return *before;
+  }
+  return *made.release();
+}
+
+bool Cell::is_untracked() const {
+  // Acquire: as in IsLeftAlone.
+  const CellChunk::Marks* marks = chunk().marks.load(std::memory_order_acquire);
+  return marks != nullptr && marks->untracked.Test(index());
+}
+
+void Cell::set_untracked(bool untracked) const {
+  if (untracked) {
+    chunk().MakeMarks().untracked.Set(index());
+  } else if (is_untracked()) {
+    chunk().MakeMarks().untracked.Clear(index());
+  }
+}
+
+bool Cell::has_object() const {
+  const Field<CountedObject>* object = address();
+  // Relaxed: a snapshot.
+  return object != nullptr &&
+         ebb::internal::Slot(reinterpret_cast<uintptr_t>(object)).load(std::memory_order_relaxed) !=
+             0;
+}
+
+bool Cell::TryRetain() {
+  // Relaxed, both: no other thread counts.
+  const int64_t word = shared().load(std::memory_order_relaxed);
+  const bool alive =
+      (word & kForGood) != 0 ||
+      ((word & kMerged) != 0 ? CountIn(word) > 0 : IsIndex(owner_.load(std::memory_order_relaxed)));
+  if (alive) Retain();
+  return alive;
 }
 
 bool Cell::Upgrade() {
@@ -170,12 +248,13 @@ bool Cell::Upgrade() {
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   // Not merged, so there is an owner (a dead cell that a weak reference names is merged); and if
   // that is this thread, nobody can take the cell from it meanwhile.
-  if ((word & (kMerged | kForGood | kCondemned)) == 0 && owner == this_thread &&
+  if ((word & (kMerged | kForGood | kCondemned | kCleared)) == 0 && owner == this_thread &&
       owners_count().load(std::memory_order_relaxed) < UINT32_MAX) {
     ChangeOwnersCount(1);
     return true;
   }
   for (;;) {
+    if ((word & kCleared) != 0) return false;
     if ((word & kForGood) != 0) return true;  // its release counts nothing either
     // inv.one-death. Not merged: there is an owner, and its merge, if it comes first, fails this
     // exchange.

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,7 +33,8 @@ struct CountedObject {};
 // counted down: the owner's queue has it, and the cell lives until the owner takes it out.
 // inv.one-death: exactly one thread sees a cell die: the owner whose count goes to zero and who
 // sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
-// zero; or a detection that executes it. From then on Upgrade fails.
+// zero; or a detection that executes it. From then on Upgrade fails. What has a finalizer is given
+// one more life, for that, once: by whom it died, who alone knows of it.
 //
 // inv.suspect: whoever drops a reference of a cell makes it a suspect no more, in the same change
 // of the word; but for an owner that it still has. See heap/rc/cycle_detector.h.
@@ -107,11 +109,32 @@ class Cell {
   bool Condemn(int64_t count);
   // Whether it is condemned, and since then no reference was counted up or down.
   bool IsStillCondemned(int64_t count) const;
+  // One more reference, unless it is condemned no more. By the detecting thread, which condemned
+  // it.
+  bool RetainCondemned();
   bool is_condemned() const;
   // Neither condemned nor a suspect any more.
   void Pardon();
   // A condemned cell dies. By the detecting thread, which alone knows it but for weak references.
   void Execute();
+
+  // Finalizers (docs/design/finalization.md). Its weak references are cleared: it was found dead,
+  // or to be garbage, and is left to finalizers. No Upgrade succeeds any more.
+  bool is_cleared() const;
+  // What is condemned for good is alive, and cleared. By the detecting thread, which alone knows it
+  // but for weak references.
+  void Clear();
+  // What is dead is alive, with one reference, and cleared. By who alone knows it but for weak
+  // references.
+  void Revive();
+
+  // What detections leave alone (Domain::Untrack, Freeze). While the caller has a reference, or
+  // nobody destroys objects.
+  bool is_untracked() const;
+  void set_untracked(bool untracked) const;
+  bool IsLeftAlone() const;
+  // One more reference, unless it is free or dead. While no other thread counts.
+  bool TryRetain();
 
   // Around the cell's life, by who alone knows of it.
   // One reference, of the calling thread if it owns anything.
@@ -125,6 +148,8 @@ class Cell {
 
   // The object, through the load barrier; null when the domain has gone. By attached threads.
   Ref<CountedObject> Load() const;
+  // Whether there is one. Any thread.
+  bool has_object() const;
   // Where its address is; null when the domain has gone.
   Field<CountedObject>* address() const;
   CellChunk& chunk() const;
@@ -135,7 +160,7 @@ class Cell {
   int64_t Count() const;
 
  private:
-  // The shared word: six flags, the number of weak references, and the shared count, which is
+  // The shared word: seven flags, the number of weak references, and the shared count, which is
   // signed and so in the upper half. One word, so that each step of the protocol is one atomic
   // change. Zero: there is an owner, and no reference but its own.
   static constexpr int64_t kQueued = 1;      // the owner's queue has a reference
@@ -144,11 +169,12 @@ class Cell {
   static constexpr int64_t kForGood = 8;     // immortal
   static constexpr int64_t kSuspect = 16;    // a detection suspects it: inv.suspect
   static constexpr int64_t kCondemned = 32;  // it dies unless an Upgrade comes first
-  static constexpr int64_t kOneWeak = 64;
+  static constexpr int64_t kCleared = 64;    // inv.cleared
+  static constexpr int64_t kOneWeak = 128;
   static constexpr int64_t kOne = int64_t{1} << 32;
   // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
   // would overflow: threads that have passed the check may still add a few.
-  static constexpr int64_t kManyWeak = int64_t{1} << 25;
+  static constexpr int64_t kManyWeak = int64_t{1} << 24;
   static constexpr int64_t kMany = int64_t{1} << 30;
   static constexpr int64_t CountIn(int64_t word) { return word >> 32; }
   static constexpr int64_t kWeakMask = (kOne - 1) & -kOneWeak;
@@ -170,6 +196,32 @@ class Cell {
   std::atomic<ThreadIndex> owner_ = kNoOwner;
 };
 
+// What cycle detection leaves alone in a chunk, by a cell's index. Relaxed, all: who marks an
+// object has a reference to it.
+class CellMarks {
+ public:
+  void Set(size_t index) { words_[index / 64].fetch_or(Bit(index), std::memory_order_relaxed); }
+  void Clear(size_t index) { words_[index / 64].fetch_and(~Bit(index), std::memory_order_relaxed); }
+  void ClearAll() {
+    for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_relaxed);
+  }
+  bool Test(size_t index) const {
+    return (words_[index / 64].load(std::memory_order_relaxed) & Bit(index)) != 0;
+  }
+  int64_t Count() const {
+    int64_t count = 0;
+    for (const std::atomic<uint64_t>& word : words_) {
+      count += std::popcount(word.load(std::memory_order_relaxed));
+    }
+    return count;
+  }
+
+ private:
+  static uint64_t Bit(size_t index) { return uint64_t{1} << (index % 64); }
+
+  std::array<std::atomic<uint64_t>, 128> words_ = {};
+};
+
 // Cells in aligned pieces of memory, column by column. They outlive the heap of their objects for
 // as long as references name them; the addresses are an array in that heap, which is long enough to
 // be a large object: it does not move, and the collector traces it as any other.
@@ -182,6 +234,15 @@ struct CellChunk {
   // Element 0 of the address column; null once the domain has gone. Relaxed: it is set before a
   // cell of the chunk is published, and nulled when nobody uses the domain any more.
   std::atomic<Field<CountedObject>*> addresses = nullptr;
+  // Null until the first is marked; then it stays.
+  struct Marks {
+    CellMarks untracked;
+    CellMarks frozen;
+  };
+  std::atomic<Marks*> marks = nullptr;
+  ~CellChunk() { delete marks.load(std::memory_order_relaxed); }
+  // May throw std::bad_alloc.
+  Marks& MakeMarks();
   alignas(kHeaderBytes) std::array<Cell, kCells> owners;
   std::array<std::atomic<uint32_t>, kCells> owners_counts = {};
   std::array<std::atomic<int64_t>, kCells> shared = {};
@@ -205,6 +266,11 @@ inline uint32_t Cell::ChangeOwnersCount(int by) {
   return changed;
 }
 inline std::atomic<int64_t>& Cell::shared() const { return chunk().shared[index()]; }
+inline bool Cell::IsLeftAlone() const {
+  // Acquire: pairs with the release in MakeMarks; the payload is the marks.
+  const CellChunk::Marks* marks = chunk().marks.load(std::memory_order_acquire);
+  return marks != nullptr && (marks->untracked.Test(index()) || marks->frozen.Test(index()));
+}
 inline Field<CountedObject>* Cell::address() const {
   // Relaxed: see `addresses`.
   Field<CountedObject>* first = chunk().addresses.load(std::memory_order_relaxed);
@@ -237,6 +303,12 @@ inline Cell::Outcome Cell::MergeZero() {
 }
 
 inline bool Cell::Finish() {
+  // Acquire: as in IsLeftAlone.
+  CellChunk::Marks* const marks = chunk().marks.load(std::memory_order_acquire);
+  if (marks != nullptr) [[unlikely]] {
+    marks->untracked.Clear(index());
+    marks->frozen.Clear(index());
+  }
   // Acquire: pairs with the release in ReleaseWeak. A zero has no flag: the owner found no other
   // reference of any kind.
   return shared().load(std::memory_order_acquire) == 0 || FinishSlow();

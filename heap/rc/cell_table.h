@@ -16,6 +16,7 @@
 #include "heap/heap.h"
 #include "heap/mutator.h"
 #include "heap/persistent.h"
+#include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
 
 namespace ebb::rc::internal {
@@ -102,6 +103,8 @@ class CellTable {
   bool has_orphans() const { return has_orphans_.load(std::memory_order_relaxed); }
   CellList TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
 
+  CallbackTable& callbacks() { return callbacks_; }
+
   // Free or not.
   int64_t cells() const ABSL_LOCKS_EXCLUDED(mu_);
   // Those that are neither free here nor waiting in a new chunk: of objects, or at some thread's
@@ -145,6 +148,7 @@ class CellTable {
   CellList orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  CallbackTable callbacks_;
 
   absl::Mutex condemning_mu_;
   bool condemning_ ABSL_GUARDED_BY(condemning_mu_) = false;

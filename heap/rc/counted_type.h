@@ -1,4 +1,5 @@
-// What counting knows of a type: how to destroy an object, and where its rc::Fields are.
+// What counting knows of a type: how to finalize and destroy an object, and where its rc::Fields
+// are.
 // Design: docs/design/counting.md#objects
 
 #ifndef EBB_HEAP_RC_COUNTED_TYPE_H_
@@ -6,17 +7,33 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "heap/rc/cell.h"
+#include "heap/rc/reference.h"
+#include "heap/ref.h"
+#include "heap/region_walk.h"
 #include "heap/type_info.h"
+#include "heap/type_name.h"
 
-namespace ebb::rc::internal {
+namespace ebb::rc {
+
+template <typename T>
+class Ptr;
+
+namespace internal {
 
 // Immutable, alive as long as the process.
 struct CountedType {
+  std::string_view name;
   // Runs the destructor of the object at `payload`; null if that does nothing.
   void (*destroy)(uintptr_t payload);
+  // Calls the type's Finalize with a reference that the caller had; null if there is none.
+  void (*finalize)(Cell* cell);
+  // Whether a cycle with such an object is never destroyed.
+  bool is_uncollectable;
   // Where in the payload its rc::Fields are, in bytes.
   const uint32_t* field_offsets;
   uint32_t field_count;
@@ -56,13 +73,49 @@ void DestroyCounted(uintptr_t payload) {
   std::destroy_at(reinterpret_cast<T*>(payload));
 }
 
+// A type may have a finalizer: static void Finalize(rc::Ptr<T> self), its own or of its base.
+template <typename T>
+concept NamesFinalizer = requires { &T::Finalize; };
+template <typename T>
+concept HasFinalizer = requires(Ptr<T> self) { T::Finalize(std::move(self)); };
+
+template <typename T>
+void FinalizeCounted(Cell* cell) {
+  T::Finalize(Ptr<T>(Reference<T>::Adopt(cell)));
+}
+
+template <typename T>
+constexpr auto FinalizerOf() -> void (*)(Cell*) {
+  static_assert(!NamesFinalizer<T> || HasFinalizer<T>,
+                "the Finalize of a counted type T is `static void Finalize(ebb::rc::Ptr<T> self)`: "
+                "give it another name if it is not meant to be a finalizer");
+  if constexpr (HasFinalizer<T>) return &FinalizeCounted<T>;
+  return nullptr;
+}
+
+// A type may say `static constexpr bool kUncollectable = true`.
+template <typename T>
+constexpr bool IsUncollectable() {
+  if constexpr (requires { T::kUncollectable; }) return T::kUncollectable;
+  return false;
+}
+
 template <typename T>
 inline constexpr CountedType kDescriptor = {
+    .name = ebb::internal::TypeName<T>(),
     .destroy = std::is_trivially_destructible_v<T> ? nullptr : &DestroyCounted<T>,
+    .finalize = FinalizerOf<T>(),
+    .is_uncollectable = IsUncollectable<T>(),
     .field_offsets = kFieldOffsets<T>.data(),
     .field_count = static_cast<uint32_t>(kFieldOffsets<T>.size())};
 
-}  // namespace ebb::rc::internal
+// That of an object.
+inline const CountedType& CountedTypeOf(Ref<CountedObject> object) {
+  return *ebb::internal::TypeOf(object.bits()).counted;
+}
+
+}  // namespace internal
+}  // namespace ebb::rc
 
 template <typename T>
 inline constexpr const ebb::rc::internal::CountedType*

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/log/log.h"
 #include "heap/rc/counted_type.h"
 #include "heap/ref.h"
-#include "heap/region_walk.h"
 #include "platform/clock.h"
 
 namespace ebb::rc::internal {
@@ -53,29 +53,56 @@ class CycleDetector::Place {
   size_t index_;
 };
 
-absl::Status CycleDetector::Run(absl::Duration patience, CellList& dead) {
+template <typename F>
+absl::Status CycleDetector::RunTimed(F f) {
   const int64_t start = platform::MonotonicNanos();
-  const absl::Cleanup cancel = [this] {
+  const absl::Cleanup end = [&] {
     for (const auto& [owner, request] : requests_) OwnerQueues::Get().CancelMerge(owner, *request);
+    requests_.clear();
+    figures_.time += absl::Nanoseconds(platform::MonotonicNanos() - start);
   };
   try {
-    MakeSideArrays();
-    CountFromOutside();
-    MarkAlive();
-    MakeSuspects(patience);
+    f();
   } catch (const std::bad_alloc&) {
     chunks_.clear();  // so that there is memory for the message
     return absl::ResourceExhaustedError(
         "no memory to look for cycles of counted objects, 9 bytes a cell: try again later, or "
-        "raise "
-        "the process's memory limit");
+        "raise the process's memory limit");
   }
+  return absl::OkStatus();
+}
+
+absl::Status CycleDetector::Look(absl::Duration patience) {
+  return RunTimed([&] {
+    MakeSideArrays();
+    CountFromOutside();
+    MarkAlive();
+    figures_.suspects = MakeRoomForCells();
+    MakeSuspects(patience);
+    Decide();
+  });
+}
+
+absl::Status CycleDetector::LookAgain(absl::Duration patience) {
+  return RunTimed([&] {
+    for (const std::unique_ptr<SuspectChunk>& side : chunks_) {
+      Mutator::SafepointOfThread();
+      for (State& state : side->states) {
+        state = state == State::kAside ? State::kFound : State::kAlive;
+      }
+    }
+    MakeRoomForCells();
+    MakeSuspects(patience);
+    Decide();
+  });
+}
+
+void CycleDetector::Decide() {
   RecordCounts();
   SpareWhatIsReferredTo();
   Condemn();
-  Execute(dead);
-  figures_.time = absl::Nanoseconds(platform::MonotonicNanos() - start);
-  return absl::OkStatus();
+  SetFinalizableAside();
+  Execute();
 }
 
 void CycleDetector::MakeSideArrays() {
@@ -94,8 +121,12 @@ void CycleDetector::CountFromOutside() {
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
       SafepointNowAndThen();
       const Place place(*side, i);
-      if (place.cell().Load() == nullptr) continue;
+      const Ref<CountedObject> object = place.cell().Load();
+      if (object == nullptr || place.cell().IsLeftAlone()) continue;
       ++figures_.visited;
+      const CountedType& type = CountedTypeOf(object);
+      if (type.finalize != nullptr) ++with_finalizer_;
+      if (type.is_uncollectable) ++uncollectable_;
       place.state() = State::kFound;
       place.outside() += Clamp(place.cell().Count());
       ForEachField(place.cell(), [](auto, Place target) { --target.outside(); });
@@ -105,14 +136,24 @@ void CycleDetector::CountFromOutside() {
 
 void CycleDetector::MarkAlive() {
   ForEachFound([this](Place place) {
-    if (place.outside() > 0) MarkAliveFrom(place, [](Cell&) {});
+    if (place.outside() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
   });
+}
+
+// For what will be set aside: as many as there were when all were counted. Objects that are made
+// since then in cells of others may be more, and take room from these. How many are found.
+int64_t CycleDetector::MakeRoomForCells() {
+  size_t found = 0;
+  ForEachFound([&found](Place) { ++found; });
+  finalizable_.clear();
+  finalizable_.reserve(std::min(found, with_finalizer_));
+  kept_.reserve(kept_.size() + (debug_.save_all ? found : std::min(found, uncollectable_)));
+  return static_cast<int64_t>(found);
 }
 
 // inv.suspect holds for what is still kFound, once its owner has merged it.
 void CycleDetector::MakeSuspects(absl::Duration patience) {
   ForEachFound([this](Place place) {
-    ++figures_.suspects;
     const ThreadIndex owner = place.cell().Suspect();
     if (owner == this_thread || !IsIndex(owner)) return;
     std::shared_ptr<OwnerQueues::MergeRequest>& request = requests_[owner];
@@ -170,10 +211,55 @@ void CycleDetector::Condemn() {
   table_.BeginCondemning();
   bool all = SpareUnless([](Place place) { return place.cell().Condemn(place.count()); });
   int64_t pardoned = 0;
-  while (!(all && table_.EndCondemning(pardoned))) {
+  while (!(all && KeepUncollectable() && table_.EndCondemning(pardoned))) {
     SpareWhatIsReferredTo();
     all = SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
   }
+}
+
+// Whether there was nothing to keep.
+bool CycleDetector::KeepUncollectable() {
+  if (uncollectable_ == 0 && !debug_.save_all) return true;
+  const auto take = [this](const CountedType& type, Cell& cell) {
+    if (!type.is_uncollectable && !debug_.save_all) return false;
+    if (!cell.RetainCondemned()) return false;
+    LOG_IF(INFO, debug_.uncollectable) << "garbage that is kept: " << type.name;
+    return true;
+  };
+  return SetAside(kept_, &Detection::kept, take, [this](Place place) { Spare(place); });
+}
+
+// All of them first: what one of them leads to may have a finalizer too.
+void CycleDetector::SetFinalizableAside() {
+  if (with_finalizer_ == 0) return;
+  const auto take = [this](const CountedType& type, Cell& cell) {
+    if (type.finalize == nullptr || cell.is_cleared()) return false;
+    LOG_IF(INFO, debug_.collectable) << "garbage that is finalized: " << type.name;
+    cell.Retain();
+    return true;
+  };
+  SetAside(finalizable_, &Detection::finalized, take, [this](Place place) {
+    MarkFrom(place, State::kAside, [](Cell& cell) { cell.Clear(); });
+  });
+}
+
+template <typename Take, typename F>
+bool CycleDetector::SetAside(std::vector<Cell*>& cells, int64_t Detection::* figure, Take take,
+                             F f) {
+  const size_t before = cells.size();
+  ForEachFound([&](Place place) {
+    Cell& cell = place.cell();
+    // Since CountFromOutside, objects may have been made in cells of others: see MakeRoomForCells.
+    if (cells.size() < cells.capacity() && take(CountedTypeOf(cell.Load()), cell)) {
+      cells.push_back(&cell);
+    }
+  });
+  figures_.*figure += static_cast<int64_t>(cells.size() - before);
+  for (size_t i = before; i < cells.size(); ++i) {
+    const Place place(*Find(&cells[i]->chunk()), cells[i]->index());
+    if (place.state() == State::kFound) f(place);
+  }
+  return cells.size() == before;
 }
 
 template <typename F>
@@ -188,19 +274,22 @@ bool CycleDetector::SpareUnless(F f) {
 }
 
 void CycleDetector::Spare(Place place) {
-  MarkAliveFrom(place, [](Cell& cell) { cell.Pardon(); });
+  MarkFrom(place, State::kAlive, [](Cell& cell) { cell.Pardon(); });
 }
 
-// Fields that lead from dead to dead are null from here on, and nothing is counted for that.
-void CycleDetector::Execute(CellList& dead) {
+// Fields that lead from dead to dead are null from here on, and nothing is counted for that. (Where
+// there was no room for one that has a finalizer, that is called as if its count had gone.)
+void CycleDetector::Execute() {
   ForEachFound([&](Place place) {
     ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
       // Relaxed: only who destroys the object reads it again, ordered by the list.
       if (target.state() == State::kFound) field.store(nullptr, std::memory_order_relaxed);
     });
+    LOG_IF(INFO, debug_.collectable)
+        << "garbage that is destroyed: " << CountedTypeOf(place.cell().Load()).name;
     ++figures_.collected;
     place.cell().Execute();
-    dead.Append(place.cell());
+    dead_.Append(place.cell());
   });
 }
 
@@ -220,7 +309,7 @@ template <typename F>
 void CycleDetector::ForEachField(Cell& cell, F f) {
   const Ref<CountedObject> object = cell.Load();
   if (object == nullptr) return;
-  const CountedType& type = *ebb::internal::TypeOf(object.bits()).counted;
+  const CountedType& type = CountedTypeOf(object);
   for (uint32_t i = 0; i < type.field_count; ++i) {
     const std::atomic_ref<Cell*> field(
         *reinterpret_cast<Cell**>(object.bits() + type.field_offsets[i]));
@@ -242,10 +331,10 @@ SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {
 }
 
 template <typename F>
-void CycleDetector::MarkAliveFrom(Place root, F f) {
+void CycleDetector::MarkFrom(Place root, State state, F f) {
   int32_t list = kEndOfList;
   const auto mark = [&](Place place) {
-    place.state() = State::kAlive;
+    place.state() = state;
     place.outside() = std::exchange(list, place.number());
     f(place.cell());
   };

@@ -28,6 +28,7 @@ struct SuspectChunk {
     kAbsent,  // no object when CountFromOutside came by
     kFound,   // may be garbage
     kAlive,   // something from outside leads to it
+    kAside,   // a finalizer that is to be called may reach it
   };
 
   CellChunk* chunk = nullptr;
@@ -52,17 +53,30 @@ class CycleDetector {
  public:
   // Objects are read through `mutator`, the calling thread's. All mutators of the thread pass
   // safepoints meanwhile.
-  CycleDetector(CellTable& table, Mutator& mutator) : table_(table), mutator_(mutator) {}
+  CycleDetector(CellTable& table, Mutator& mutator, const DetectionDebug& debug)
+      : table_(table), mutator_(mutator), debug_(debug) {}
   CycleDetector(const CycleDetector&) = delete;
   CycleDetector& operator=(const CycleDetector&) = delete;
 
-  // Appends to `dead` cells of which the objects are to be destroyed, and whose Fields do not lead
-  // to one another any more. Waits up to `patience` for threads that own suspects; what they do not
-  // merge by then counts as alive. ResourceExhausted if there is no memory for the side arrays and
-  // requests: then nothing dies, and each count is right, but some have been merged. O(cells, and
-  // Fields of suspects) for each of some passes: three over Fields if nothing is spared, and at
-  // worst one more for each suspect that is.
-  absl::Status Run(absl::Duration patience, CellList& dead);
+  // Looks for garbage. Waits up to `patience` for threads that own suspects; what they do not merge
+  // by then counts as alive. ResourceExhausted if there is no memory for the side arrays and
+  // requests: then nothing has been found, and each count is right, but some have been merged.
+  // O(cells, and Fields of suspects) for each of some passes: three over Fields if nothing is
+  // spared, and at worst one more for each suspect that is.
+  absl::Status Look(absl::Duration patience);
+  // The same once more, when the finalizers have been called, but only at what these may have
+  // reached: it is garbage unless they have revived it.
+  absl::Status LookAgain(absl::Duration patience);
+
+  // What the last look has found. Cells of which the objects are to be destroyed, and whose Fields
+  // do not lead to one another any more.
+  CellList TakeDead() { return std::move(dead_); }
+  // Those of which the finalizers are to be called, with one reference each.
+  const std::vector<Cell*>& finalizable() const { return finalizable_; }
+  std::vector<Cell*> TakeFinalizable() { return std::move(finalizable_); }
+  // Garbage that stays as it is, with one reference each: uncollectable, or all if that is asked
+  // for (DetectionDebug::save_all).
+  std::vector<Cell*> TakeKept() { return std::move(kept_); }
 
   const Detection& figures() const { return figures_; }
 
@@ -70,16 +84,25 @@ class CycleDetector {
   using State = SuspectChunk::State;
   class Place;
 
-  // The phases, in order. Memory is needed by the first and the fourth alone.
+  // The phases, in order. Memory is needed by the first five alone.
   void MakeSideArrays();
   void CountFromOutside();
   void MarkAlive();
+  int64_t MakeRoomForCells();
   void MakeSuspects(absl::Duration patience);
   void AwaitMerges(absl::Duration patience);
   void RecordCounts();
   void SpareWhatIsReferredTo();
   void Condemn();
-  void Execute(CellList& dead);
+  bool KeepUncollectable();
+  void SetFinalizableAside();
+  void Execute();
+
+  // f(), and the time that it takes is counted. ResourceExhausted if f throws std::bad_alloc.
+  template <typename F>
+  absl::Status RunTimed(F f);
+  // From MakeSuspects on: what is found turns out to be garbage, or is spared.
+  void Decide();
 
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
@@ -87,26 +110,38 @@ class CycleDetector {
   // Calls f(field, target) for each Field of the object of `cell` that leads to a cell of chunks_.
   template <typename F>
   void ForEachField(Cell& cell, F f);
-  // `root`, and all in the state kFound that it leads to, become kAlive; of each, f(cell).
+  // `root`, and all in the state kFound that it leads to, get that state; of each, f(cell).
   template <typename F>
-  void MarkAliveFrom(Place root, F f);
+  void MarkFrom(Place root, State state, F f);
   // `place` and what it leads to are neither found nor suspects nor condemned any more.
   void Spare(Place place);
   // Spares all of the state kFound of which f(place) is false. Whether there were none.
   template <typename F>
   bool SpareUnless(F f);
+  // Adds to `cells`, as there is room for them, and to the figure, those found of which
+  // take(type, cell) is true. Then calls f(place) for those that are still found then. Whether
+  // there were none.
+  template <typename Take, typename F>
+  bool SetAside(std::vector<Cell*>& cells, int64_t Detection::* figure, Take take, F f);
   // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
   SuspectChunk* Find(const CellChunk* chunk);
   void SafepointNowAndThen();
 
   CellTable& table_;
   Mutator& mutator_;
+  const DetectionDebug debug_;
   std::vector<std::unique_ptr<SuspectChunk>> chunks_;
   absl::flat_hash_map<const CellChunk*, SuspectChunk*> by_chunk_;
   std::pair<const CellChunk*, SuspectChunk*> last_found_ = {};  // mostly the next one, too
   // What owners have been asked for; cancelled before the table can be closed.
   absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   int64_t steps_ = 0;
+  // Objects in the domain, at first.
+  size_t with_finalizer_ = 0;
+  size_t uncollectable_ = 0;
+  CellList dead_;
+  std::vector<Cell*> finalizable_;
+  std::vector<Cell*> kept_;
   Detection figures_;
 };
 

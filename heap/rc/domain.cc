@@ -3,36 +3,85 @@
 #include <algorithm>
 #include <exception>
 #include <new>
-#include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "heap/mutator.h"
-#include "heap/rc/cycle_detector.h"
+#include "heap/rc/any_ptr.h"
+#include "heap/rc/attached.h"
 #include "heap/rc/domain_state.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/owner_queues.h"
 
 namespace ebb::rc {
 
-namespace internal {
-
 namespace {
 
-void AddTo(DomainStats& stats, const Tally& tally) {
+std::string_view NameOf(Called called) {
+  switch (called) {
+    case Called::kDestructor:
+      return "the destructor";
+    case Called::kFinalizer:
+      return "the finalizer";
+    case Called::kWeakCallback:
+      return "a WeakCallback";
+  }
+  return "";
+}
+
+std::string WhatIsThrown() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "something that is no std::exception";
+  }
+}
+
+// f(), which calls the user's code.
+template <typename F>
+void Tell(F f) {
+  try {
+    f();
+  } catch (...) {
+    LOG(ERROR) << "an ebb::rc::Listener has thrown " << WhatIsThrown();
+  }
+}
+
+std::string Describe(const Detection& detection) {
+  return absl::StrCat(detection.visited, " objects visited, ", detection.suspects, " suspects, ",
+                      detection.collected, " collected, ", detection.finalized, " finalized, ",
+                      detection.kept, " kept as garbage, in ",
+                      absl::FormatDuration(detection.time));
+}
+
+void AddTo(DomainStats& stats, const internal::Tally& tally) {
   // Relaxed: see Tally.
   stats.made += tally.made.load(std::memory_order_relaxed);
   stats.destroyed += tally.destroyed.load(std::memory_order_relaxed);
+  stats.finalized += tally.finalized.load(std::memory_order_relaxed);
 }
 
 }  // namespace
+
+void Listener::OnException(Called called, std::string_view type) {
+  LOG(ERROR) << NameOf(called) << " of a counted object " << type
+             << " has thrown: " << WhatIsThrown();
+}
+
+namespace internal {
 
 DomainState::DomainState(Heap& heap, const DomainOptions& options)
     : heap_(heap),
       options_(options),
       table_(*CellTable::New(heap)),
+      listener_(options.listener != nullptr ? *options.listener : default_listener_),
       automatic_(options.detect == Detect::kAutomatic) {
   SetNextDetection(/*dead=*/0);
 }
@@ -72,20 +121,56 @@ DomainState::DetectionTurn::~DetectionTurn() {
   domain_.detecting_ = false;
 }
 
-absl::StatusOr<Detection> DomainState::DetectCycles(const DetectionTurn& turn, Mutator& mutator,
-                                                    absl::Duration patience, CellList& dead) {
-  DCHECK(turn.has_begun());
-  CycleDetector detector(table_, mutator);
-  if (absl::Status status = detector.Run(patience, dead); !status.ok()) return status;
-  SetNextDetection(dead.size());
-  const Detection& figures = detector.figures();
+void DomainState::BeginDetection() {
+  Tell([this] { listener_.OnDetectionStart(); });
+}
+
+void DomainState::EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead) {
+  if (detection.ok()) {
+    SetNextDetection(dead);
+    absl::MutexLock lock(&mu_);
+    ++totals_.detections;
+    totals_.detected.visited += detection->visited;
+    totals_.detected.suspects += detection->suspects;
+    totals_.detected.collected += detection->collected;
+    totals_.detected.finalized += detection->finalized;
+    totals_.detected.kept += detection->kept;
+    totals_.detected.time += detection->time;
+  }
+  if (debug().stats) {
+    LOG(INFO) << "detection of cycles: "
+              << (detection.ok() ? Describe(*detection) : detection.status().ToString());
+  }
+  Tell([&] { listener_.OnDetectionEnd(detection); });
+}
+
+DetectionDebug DomainState::debug() const {
   absl::MutexLock lock(&mu_);
-  ++totals_.detections;
-  totals_.detected.visited += figures.visited;
-  totals_.detected.suspects += figures.suspects;
-  totals_.detected.collected += figures.collected;
-  totals_.detected.time += figures.time;
-  return figures;
+  return debug_;
+}
+
+void DomainState::set_debug(const DetectionDebug& debug) {
+  absl::MutexLock lock(&mu_);
+  debug_ = debug;
+}
+
+bool DomainState::AddGarbage(const std::vector<Cell*>& cells) {
+  absl::MutexLock lock(&mu_);
+  try {
+    garbage_.insert(garbage_.end(), cells.begin(), cells.end());
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+std::vector<Cell*> DomainState::TakeGarbage() {
+  absl::MutexLock lock(&mu_);
+  return std::move(garbage_);
+}
+
+void DomainState::ReportException(Called called, std::string_view type) {
+  Tell([&] { listener_.OnException(called, type); });
 }
 
 bool DomainState::IsDetectionDue() const {
@@ -117,6 +202,9 @@ Domain::Domain(Heap& heap, const DomainOptions& options)
     : state_(std::make_shared<internal::DomainState>(heap, options)) {}
 
 Domain::~Domain() {
+  if (const size_t garbage = TakeGarbage().size(); garbage > 0) {
+    LOG(WARNING) << "an ebb::rc::Domain goes with " << garbage << " objects in its list of garbage";
+  }
   internal::OwnerQueues::Get().Drain(&Owner::Died);  // of this thread's, some may be orphans here
   if (!state_->table().has_orphans()) return;
   // What died on threads without an Owner, and nobody took over since.
@@ -131,22 +219,9 @@ Domain::~Domain() {
 DomainStats Domain::stats() const { return state_->stats(); }
 
 absl::StatusOr<Detection> Domain::Collect(absl::Duration patience) {
-  Owner* owner = Owner::Find(state_->table());
-  std::optional<Mutator> mutator;
-  std::optional<Owner> attached;
-  if (owner == nullptr) {
-    try {
-      Mutator* current = Mutator::Current(state_->heap());
-      if (current == nullptr) current = &mutator.emplace(state_->heap());
-      owner = &attached.emplace(*this, *current);
-    } catch (const std::bad_alloc&) {
-      return absl::ResourceExhaustedError("ebb::rc::Domain::Collect: no memory to attach a thread");
-    } catch (const std::exception& error) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("ebb::rc::Domain::Collect: this thread cannot attach: ", error.what()));
-    }
-  }
-  return owner->Collect(patience);
+  internal::Attached attached(*this, "ebb::rc::Domain::Collect");
+  if (!attached.status().ok()) return attached.status();
+  return attached.owner().Collect(patience);
 }
 
 void Domain::Enable() { state_->set_automatic(true); }

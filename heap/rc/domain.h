@@ -5,12 +5,19 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "heap/heap.h"
 
 namespace ebb::rc {
+
+class AnyPtr;
 
 namespace internal {
 class DomainState;
@@ -34,6 +41,43 @@ enum class Detect {
   kAutomatic,
 };
 
+// What a detection of cycles did.
+struct Detection {
+  int64_t visited = 0;    // objects
+  int64_t suspects = 0;   // of these, seemed to be referred to by each other's Fields only
+  int64_t collected = 0;  // objects that only each other's Fields referred to
+  int64_t finalized = 0;  // objects of which the finalizers were called
+  // Garbage that was put into the list of garbage, and not destroyed.
+  int64_t kept = 0;
+  absl::Duration time;  // with the wait for other threads, without destructors and finalizers
+};
+
+// What a domain calls: the destructors and finalizers of objects, and WeakCallbacks.
+enum class Called { kDestructor, kFinalizer, kWeakCallback };
+
+// What a domain tells. Thread-safe: any thread that detects, makes or drops objects calls it. What
+// it throws is logged.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  // Before a detection and after it, destructors and finalizers included, by its thread, which is
+  // the only one that detects meanwhile; so Collect is an error there. The Status: as of Collect.
+  virtual void OnDetectionStart() {}
+  virtual void OnDetectionEnd(const absl::StatusOr<Detection>&) {}
+  // Something has thrown: std::current_exception(). `type` is the object's, where that is known.
+  // Logs an error unless it is overridden. In a destructor's place: it must not allocate from a
+  // heap.
+  virtual void OnException(Called called, std::string_view type);
+};
+
+// For those who look for leaks.
+struct DetectionDebug {
+  bool stats = false;          // logs what each detection did
+  bool collectable = false;    // logs the types of what it is about to destroy or finalize,
+  bool uncollectable = false;  // and of what it puts into the list of garbage
+  bool save_all = false;       // puts all garbage there: none is finalized or destroyed
+};
+
 struct DomainOptions {
   Reclaim reclaim = Reclaim::kPrompt;
   Detect detect = Detect::kOnDemand;
@@ -42,20 +86,15 @@ struct DomainOptions {
   // once. Neither is negative.
   int64_t detect_after = 10'000;
   double detect_share = 0.25;
-};
-
-// What a detection of cycles did.
-struct Detection {
-  int64_t visited = 0;    // objects
-  int64_t suspects = 0;   // of these, seemed to be referred to by each other's Fields only
-  int64_t collected = 0;  // objects that only each other's Fields referred to
-  absl::Duration time;    // with the wait for other threads, without destructors
+  // Outlives the domain and its Owners.
+  Listener* listener = nullptr;
 };
 
 // Figures of a domain; exact when no thread counts.
 struct DomainStats {
   int64_t made = 0;        // objects, ever
   int64_t destroyed = 0;   // of these
+  int64_t finalized = 0;   // finalizers called, ever
   int64_t cells = 0;       // room for so many objects' counts, at 24 bytes each
   int64_t detections = 0;  // of cycles, ever
   Detection detected;      // sums over them
@@ -78,7 +117,9 @@ class Domain {
   // Finds objects that only each other's rc::Fields refer to, and destroys them (in a lazy domain:
   // destroys first all that waits, and puts these on the thread's list). A destructor of one sees
   // its Fields to the others as null, and those that lead elsewhere as they are. From the moment
-  // they are found no Upgrade gives them back. What an rc::Ptr refers to is alive wherever that
+  // they are found no Upgrade gives them back. Those with finalizers, and what these may reach, are
+  // destroyed after the finalizers have been called, unless that has revived them: see MakePtr.
+  // What an rc::Ptr refers to is alive wherever that
   // lies, as is what a Field refers to that is not a member, or in members that are structs or
   // arrays: in a container, say.
   //
@@ -101,6 +142,41 @@ class Domain {
   void Enable();
   void Disable();
   bool IsEnabled() const;
+
+  // What detections leave alone: they do not look at such an object, so what it refers to is alive,
+  // and so is it. It is destroyed as ever when its last reference goes. May throw std::bad_alloc.
+  void Track(const AnyPtr& object);  // as each is at first
+  void Untrack(const AnyPtr& object);
+  static bool IsTracked(const AnyPtr& object);
+  // The same for all that there is now, until Unfreeze; and how many of it are still there. (What
+  // another thread destroys meanwhile may leave its place frozen for what is made there.)
+  // O(objects).
+  void Freeze();
+  void Unfreeze();
+  int64_t FreezeCount() const;
+
+  // Whether the object has a finalizer, and that has been called. By threads with a Mutator of the
+  // heap.
+  static bool IsFinalized(const AnyPtr& object);
+
+  // Questions, for debugging: while no other thread makes or drops references to objects of the
+  // domain. Safepoints, and errors, as of Collect; ResourceExhausted if there is no memory for the
+  // answer. O(objects), but for Referents.
+  //
+  // Calls visit(object) for each that is alive, until that is false. It may do what it likes.
+  absl::Status VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit);
+  absl::StatusOr<std::vector<AnyPtr>> Objects();
+  // Those with a Field that leads to one of `objects`.
+  absl::StatusOr<std::vector<AnyPtr>> Referrers(absl::Span<const AnyPtr> objects);
+  // What the Fields of `objects` lead to, as often as they do.
+  absl::StatusOr<std::vector<AnyPtr>> Referents(absl::Span<const AnyPtr> objects);
+
+  void SetDebug(const DetectionDebug& debug);
+  // The list of garbage: what detections found and did not destroy, because its type is
+  // uncollectable (`static constexpr bool kUncollectable = true`), or because of save_all. Whatever
+  // such an object leads to stays as it is, too. The list is empty then; what remains in it when
+  // the Domain goes is dropped.
+  std::vector<AnyPtr> TakeGarbage();
 
   // For Ebb's own classes.
   const std::shared_ptr<internal::DomainState>& state() const { return state_; }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -12,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "heap/heap.h"
+#include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
 
@@ -22,6 +24,7 @@ namespace ebb::rc::internal {
 struct Tally {
   std::atomic<int64_t> made = 0;
   std::atomic<int64_t> destroyed = 0;
+  std::atomic<int64_t> finalized = 0;
 
   // Relaxed, and not one change: see above.
   static void Add(std::atomic<int64_t>& figure) {
@@ -60,10 +63,20 @@ class DomainState {
     DomainState& domain_;
     bool has_begun_;
   };
-  // Runs a CycleDetector. Errors: as of CycleDetector::Run.
-  absl::StatusOr<Detection> DetectCycles(const DetectionTurn& turn, Mutator& mutator,
-                                         absl::Duration patience, CellList& dead)
+  // Around what is done in such a turn. `dead` of the cells in use are about to be free.
+  void BeginDetection();
+  void EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead)
       ABSL_LOCKS_EXCLUDED(mu_);
+
+  DetectionDebug debug() const ABSL_LOCKS_EXCLUDED(mu_);
+  void set_debug(const DetectionDebug& debug) ABSL_LOCKS_EXCLUDED(mu_);
+  // References that somebody has counted. False if there is no memory for them.
+  bool AddGarbage(const std::vector<Cell*>& cells) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<Cell*> TakeGarbage() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The current exception was thrown by what is `called`, of an object of that type.
+  void ReportException(Called called, std::string_view type);
+
   // Relaxed, both: nothing is read on their strength.
   void set_automatic(bool automatic) { automatic_.store(automatic, std::memory_order_relaxed); }
   bool automatic() const { return automatic_.load(std::memory_order_relaxed); }
@@ -77,10 +90,14 @@ class DomainState {
   Heap& heap_;
   const DomainOptions options_;
   CellTable& table_;
+  Listener default_listener_;
+  Listener& listener_;
   mutable absl::Mutex mu_;
   std::vector<const Tally*> tallies_ ABSL_GUARDED_BY(mu_);
   DomainStats totals_ ABSL_GUARDED_BY(mu_);  // of threads that have left, and of detections
   bool detecting_ ABSL_GUARDED_BY(mu_) = false;
+  DetectionDebug debug_ ABSL_GUARDED_BY(mu_);
+  std::vector<Cell*> garbage_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> automatic_;
   // In cells in use. Relaxed: a hint until one's turn has begun.
   std::atomic<int64_t> detect_at_;

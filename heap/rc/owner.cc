@@ -1,9 +1,9 @@
 #include "heap/rc/owner.h"
 
 #include <algorithm>
-#include <exception>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/check.h"
@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "heap/rc/counted_type.h"
+#include "heap/rc/cycle_detector.h"
 #include "heap/rc/owner_queues.h"
-#include "heap/region_walk.h"
 #include "platform/clock.h"
 
 namespace ebb::rc {
@@ -21,6 +21,7 @@ using internal::Cell;
 using internal::CellList;
 using internal::CellTable;
 using internal::CountedObject;
+using internal::CycleDetector;
 using internal::OwnerQueues;
 
 namespace {
@@ -84,6 +85,8 @@ Owner::~Owner() {
   *link = older_;
   // What could not be destroyed here, since the mutator is blocked.
   while (!dead_.empty()) table_.AddOrphan(dead_.Pop());
+  while (!finalizable_.empty()) table_.AddOrphan(finalizable_.Pop());
+  while (!callbacks_.empty()) CallBack(*callbacks_.Pop());
   table_.Give(std::move(free_));
   domain_->Remove(tally_);
 }
@@ -111,7 +114,8 @@ absl::StatusOr<Cell*> Owner::TakeCell() {
 }
 
 void Owner::StepIfDue() {
-  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty()) [[unlikely]] {
+  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0)
+      [[unlikely]] {
     Step(kPerObjectMade);
   }
   if (detection_due_) [[unlikely]] {
@@ -146,28 +150,56 @@ absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
 
 absl::Status Owner::CheckMayDetect() const {
   constexpr char kWhat[] = "ebb::rc::Domain::Collect";
-  if (destroying_) {
+  if (destroying_ || detecting_) {
     return absl::FailedPreconditionError(
-        absl::StrCat(kWhat, " in the destructor of a counted object: call it outside"));
+        absl::StrCat(kWhat,
+                     " in the destructor of a counted object, or by what a detection calls: "
+                     "call it outside"));
   }
   return mutator_.CheckMayStop(kWhat);
 }
 
 absl::StatusOr<Detection> Owner::DetectCycles(const internal::DomainState::DetectionTurn& turn,
                                               absl::Duration patience) {
-  CellList dead;
-  const absl::Cleanup keep = [&] { dead_.PushAll(dead); };  // if something is thrown
-  absl::StatusOr<Detection> detection = domain_->DetectCycles(turn, mutator_, patience, dead);
+  DCHECK(turn.has_begun());
+  detecting_ = true;
+  const absl::Cleanup end = [this] { detecting_ = false; };
+  domain_->BeginDetection();
+  CycleDetector detector(table_, mutator_, domain_->debug());
+  absl::Status status = detector.Look(patience);
+  if (status.ok()) {
+    DestroyFound(detector);
+    if (!detector.finalizable().empty()) {
+      for (Cell* cell : detector.finalizable()) TakeCallbacksOf(*cell);
+      for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
+      // What there is no memory for is found the next time.
+      detector.LookAgain(patience).IgnoreError();
+      DestroyFound(detector);
+      for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
+    }
+    const std::vector<Cell*> kept = detector.TakeKept();
+    if (!domain_->AddGarbage(kept)) {
+      for (Cell* cell : kept) cell->Release();  // to be found again
+    }
+  }
+  absl::StatusOr<Detection> detection = detector.figures();
+  if (!status.ok()) detection = status;
+  domain_->EndDetection(detection, lazy_ ? detector.figures().collected : 0);
+  return detection;
+}
+
+// The detector's dead, and in a domain that is not lazy all that waits.
+void Owner::DestroyFound(CycleDetector& detector) {
+  CellList dead = detector.TakeDead();
   dead_.PushAll(dead);
   while (!lazy_ && !dead_.empty()) {
     DestroyDead(0, kDestroyedBetweenSafepoints);
     Mutator::SafepointOfThread();
   }
-  return detection;
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
-  if (destroying_ || !MayDestroy()) return !dead_.empty();
+  if (destroying_ || !MayDestroy()) return !dead_.empty() || calls_due_ != 0;
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);
   destroying_ = false;
@@ -178,13 +210,60 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
   }
   const bool timed = time != absl::InfiniteDuration();
   const int64_t start = timed ? platform::MonotonicNanos() : 0;
-  while (objects > 0 && !dead_.empty()) {
-    if (timed && absl::Nanoseconds(platform::MonotonicNanos() - start) >= time) break;
-    const int64_t now = timed ? std::min(objects, kPerClockReading) : objects;
-    DestroyDead(0, now);
-    objects -= now;
+  const auto time_is_up = [&] {
+    return timed && absl::Nanoseconds(platform::MonotonicNanos() - start) >= time;
+  };
+  while (objects > 0 && !dead_.empty() && !time_is_up()) {
+    objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects);
   }
-  return !dead_.empty();
+  // What is called may make more calls due: those are for the next time.
+  for (int64_t calls = std::min(objects, calls_due_); calls > 0; --calls) {
+    if (time_is_up() || !CallOne()) break;
+  }
+  return !dead_.empty() || calls_due_ != 0;
+}
+
+bool Owner::CallOne() {
+  if (calling_ || !mutator_.CheckMayStop("a finalizer or WeakCallback").ok()) return false;
+  calling_ = true;
+  const absl::Cleanup end = [this] { calling_ = false; };
+  if (dead_.empty() && !callbacks_.empty()) {
+    --calls_due_;
+    CallBack(*callbacks_.Pop());
+    return true;
+  }
+  if (finalizable_.empty()) return false;
+  --calls_due_;
+  Cell& cell = finalizable_.Pop();
+  cell.Revive();
+  CallFinalizer(cell);
+  return true;
+}
+
+void Owner::CallFinalizer(Cell& cell) {
+  const internal::CountedType& type = internal::CountedTypeOf(cell.Load());
+  internal::Tally::Add(tally_.finalized);
+  try {
+    type.finalize(&cell);
+  } catch (...) {
+    domain_->ReportException(Called::kFinalizer, type.name);
+  }
+}
+
+void Owner::CallBack(internal::Callback& callback) {
+  if (!callback.Take()) return;
+  try {
+    std::move(callback.call)();
+  } catch (...) {
+    domain_->ReportException(Called::kWeakCallback, "");
+  }
+  if (callback.cell.ReleaseWeak()) Free(callback.cell);
+}
+
+void Owner::TakeCallbacksOf(Cell& cell) {
+  internal::CallbackList callbacks = table_.callbacks().TakeOf(cell);
+  calls_due_ += callbacks.size();
+  callbacks_.Append(std::move(callbacks));
 }
 
 void Owner::Died(Cell& cell) {
@@ -199,16 +278,20 @@ void Owner::Died(Cell& cell) {
 }
 
 inline void Owner::Destroy(Cell& cell) {
+  if (!table_.callbacks().empty()) [[unlikely]]
+    TakeCallbacksOf(cell);
   ebb::Field<CountedObject>& address = *cell.address();
   const Ref<CountedObject> object = address.load();
-  const internal::CountedType& type = *ebb::internal::TypeOf(object.bits()).counted;
+  const internal::CountedType& type = internal::CountedTypeOf(object);
+  if (type.finalize != nullptr && !cell.is_cleared()) {
+    ++calls_due_;
+    return finalizable_.Append(cell);
+  }
   if (type.destroy != nullptr) {
     try {
       type.destroy(object.bits());
-    } catch (const std::exception& error) {
-      LOG(ERROR) << "the destructor of a counted object has thrown: " << error.what();
     } catch (...) {
-      LOG(ERROR) << "the destructor of a counted object has thrown something";
+      domain_->ReportException(Called::kDestructor, type.name);
     }
   }
   address = nullptr;
@@ -216,14 +299,16 @@ inline void Owner::Destroy(Cell& cell) {
   if (cell.Finish()) GiveCell(cell);
 }
 
-void Owner::DestroyDead(int64_t rest, int64_t objects) {
+int64_t Owner::DestroyDead(int64_t rest, int64_t objects) {
   const NoSafepoint scope(mutator_);  // an object stays where it is while its destructor runs
   destroying_ = true;
-  for (; objects > 0 && dead_.size() > rest; --objects) {
+  int64_t destroyed = 0;
+  for (; destroyed < objects && dead_.size() > rest; ++destroyed) {
     Destroy(dead_.Pop());
     dead_.PushAll(dropped_);
   }
   destroying_ = false;
+  return destroyed;
 }
 
 void Owner::Free(Cell& cell) {

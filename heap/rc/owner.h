@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
+#include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
@@ -16,6 +17,10 @@
 #include "heap/ref.h"
 
 namespace ebb::rc {
+
+namespace internal {
+class CycleDetector;
+}  // namespace internal
 
 // Attaches a thread to a domain, on its stack, after the Mutator that it allocates by; for its own
 // thread only. The thread owns what it makes: its own references to these objects cost no atomic
@@ -33,10 +38,11 @@ class Owner {
   Owner& operator=(const Owner&) = delete;
 
   // Destroys objects that wait for it: those of a lazy domain, those of this thread that another
-  // one dropped, and those that died on a thread without an Owner. At most `objects` of them, and
-  // none is begun when `time` has passed. Whether some are known to wait still. MakePtr does the
-  // same for a few, so this is for threads that make nothing for long. Does nothing in a
-  // destructor, or while `mutator` is blocked or suspended.
+  // one dropped, and those that died on a thread without an Owner; then calls the finalizers and
+  // WeakCallbacks that are due. At most `objects` of all these, and none is begun when `time` has
+  // passed. Whether some are known to wait still. MakePtr does the same for a few, so this is for
+  // threads that make nothing for long. A safepoint if something is called; in a NoSafepoint scope
+  // nothing is. Does nothing in a destructor, or while `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
   // For Domain::Collect.
@@ -60,7 +66,7 @@ class Owner {
     *cell.address() = object;
     internal::Tally::Add(tally_.made);
   }
-  // After each object made. Five loads if nothing waits.
+  // After each object made. Six loads if nothing waits.
   void StepIfDue();
 
   // For references, by any thread. The last counted one of a cell has gone.
@@ -82,10 +88,20 @@ class Owner {
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
-  // destroyed is next, in the order in which it died.
-  void DestroyDead(int64_t rest, int64_t objects);
+  // destroyed is next, in the order in which it died. How many it were.
+  int64_t DestroyDead(int64_t rest, int64_t objects);
   void Destroy(internal::Cell& cell);
+  void DestroyFound(internal::CycleDetector& detector);
   void GiveCell(internal::Cell& cell);
+
+  // A WeakCallback, if all that died with its object is destroyed, or else a finalizer. Whether any
+  // may be called now.
+  bool CallOne();
+  // Consumes a reference.
+  void CallFinalizer(internal::Cell& cell);
+  void CallBack(internal::Callback& callback);
+  // Those of an object that is dead, or finalized, are due.
+  void TakeCallbacksOf(internal::Cell& cell);
 
   static constinit thread_local Owner* newest;
 
@@ -94,10 +110,15 @@ class Owner {
   internal::CellTable& table_;
   const bool lazy_;
   bool destroying_ = false;
+  bool calling_ = false;
+  bool detecting_ = false;  // in a turn
   bool detection_due_ = false;
   internal::CellList free_;
-  internal::CellList dead_;     // their objects wait to be destroyed
-  internal::CellList dropped_;  // by the destructor that runs
+  internal::CellList dead_;         // their objects wait to be destroyed
+  internal::CellList dropped_;      // by the destructor that runs
+  internal::CellList finalizable_;  // dead; their finalizers are to be called first
+  internal::CallbackList callbacks_;
+  int64_t calls_due_ = 0;  // of these two
   internal::Tally tally_;
   Owner* older_ = nullptr;  // of the same thread
 };

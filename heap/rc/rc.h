@@ -4,9 +4,11 @@
 #ifndef EBB_HEAP_RC_RC_H_
 #define EBB_HEAP_RC_RC_H_
 
+#include "heap/rc/any_ptr.h"
 #include "heap/rc/domain.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/ptr.h"
 #include "heap/rc/weak.h"
+#include "heap/rc/weak_callback.h"
 
 #endif  // EBB_HEAP_RC_RC_H_

@@ -16,7 +16,8 @@
 namespace ebb::rc {
 
 // Names an object, 8 bytes, null at first, without keeping it alive. Made, copied and dropped by
-// any thread in O(1); shared like a Ptr. From the moment an object dies no Upgrade gives it back.
+// any thread in O(1); shared like a Ptr. From the moment an object dies no Upgrade gives it back,
+// even if a finalizer revives it. See WeakCallback for being told.
 template <typename T>
 class Weak {
  public:

@@ -1,0 +1,164 @@
+// Domain: what detections leave alone, and questions about its objects.
+
+#include <new>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "heap/rc/any_ptr.h"
+#include "heap/rc/attached.h"
+#include "heap/rc/cell.h"
+#include "heap/rc/cell_table.h"
+#include "heap/rc/counted_type.h"
+#include "heap/rc/domain.h"
+#include "heap/rc/domain_state.h"
+
+namespace ebb::rc {
+
+using internal::Cell;
+using internal::CellChunk;
+using internal::CountedObject;
+using internal::CountedType;
+
+namespace {
+
+// Calls f(cell) for what each rc::Field of the object leads to, until that is false.
+template <typename F>
+void ForEachReferent(const AnyPtr& object, F f) {
+  const Ref<CountedObject> payload = object.cell()->Load();
+  if (payload == nullptr) return;
+  const CountedType& type = internal::CountedTypeOf(payload);
+  for (uint32_t i = 0; i < type.field_count; ++i) {
+    Cell* const cell = *reinterpret_cast<Cell**>(payload.bits() + type.field_offsets[i]);
+    if (cell != nullptr && !f(*cell)) return;
+  }
+}
+
+AnyPtr Retained(Cell& cell) {
+  cell.Retain();
+  return AnyPtr::Adopt(&cell);
+}
+
+// f(owner) on an attached thread, with the errors of the questions.
+template <typename F>
+absl::Status Ask(Domain& domain, const char* what, F f) {
+  internal::Attached attached(domain, what);
+  if (!attached.status().ok()) return attached.status();
+  absl::Status status = attached.owner().mutator().CheckMayStop(what);
+  if (!status.ok()) return status;
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(what, ": no memory for the answer"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void Domain::Track(const AnyPtr& object) {
+  if (object != nullptr) object.cell()->set_untracked(false);
+}
+
+void Domain::Untrack(const AnyPtr& object) {
+  if (object != nullptr) object.cell()->set_untracked(true);
+}
+
+bool Domain::IsTracked(const AnyPtr& object) {
+  return object != nullptr && !object.cell()->is_untracked();
+}
+
+void Domain::Freeze() {
+  for (CellChunk* chunk : state_->table().Chunks()) {
+    CellChunk::Marks& marks = chunk->MakeMarks();
+    for (size_t i = 0; i < CellChunk::kCells; ++i) {
+      if (chunk->owners[i].has_object()) marks.frozen.Set(i);
+    }
+  }
+}
+
+void Domain::Unfreeze() {
+  for (CellChunk* chunk : state_->table().Chunks()) {
+    // Acquire: as in Cell::IsLeftAlone.
+    CellChunk::Marks* const marks = chunk->marks.load(std::memory_order_acquire);
+    if (marks != nullptr) marks->frozen.ClearAll();
+  }
+}
+
+int64_t Domain::FreezeCount() const {
+  int64_t count = 0;
+  for (CellChunk* chunk : state_->table().Chunks()) {
+    // Acquire: as in Cell::IsLeftAlone.
+    const CellChunk::Marks* const marks = chunk->marks.load(std::memory_order_acquire);
+    if (marks != nullptr) count += marks->frozen.Count();
+  }
+  return count;
+}
+
+bool Domain::IsFinalized(const AnyPtr& object) {
+  if (object == nullptr || !object.cell()->is_cleared()) return false;
+  const Ref<CountedObject> payload = object.cell()->Load();
+  return payload != nullptr && internal::CountedTypeOf(payload).finalize != nullptr;
+}
+
+absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) {
+  return Ask(*this, "ebb::rc::Domain::VisitObjects", [&] {
+    for (CellChunk* chunk : state_->table().Chunks()) {
+      Mutator::SafepointOfThread();
+      for (Cell& cell : chunk->owners) {
+        if (cell.Load() == nullptr || !cell.TryRetain()) continue;
+        if (!visit(AnyPtr::Adopt(&cell))) return;
+      }
+    }
+  });
+}
+
+absl::StatusOr<std::vector<AnyPtr>> Domain::Objects() {
+  std::vector<AnyPtr> objects;
+  absl::Status status = VisitObjects([&](const AnyPtr& object) {
+    objects.push_back(object);
+    return true;
+  });
+  if (!status.ok()) return status;
+  return objects;
+}
+
+absl::StatusOr<std::vector<AnyPtr>> Domain::Referrers(absl::Span<const AnyPtr> objects) {
+  absl::flat_hash_set<const Cell*> wanted;
+  for (const AnyPtr& object : objects) wanted.insert(object.cell());
+  std::vector<AnyPtr> referrers;
+  absl::Status status = VisitObjects([&](const AnyPtr& object) {
+    bool refers = false;
+    ForEachReferent(object, [&](Cell& cell) { return !(refers = wanted.contains(&cell)); });
+    if (refers) referrers.push_back(object);
+    return true;
+  });
+  if (!status.ok()) return status;
+  return referrers;
+}
+
+absl::StatusOr<std::vector<AnyPtr>> Domain::Referents(absl::Span<const AnyPtr> objects) {
+  std::vector<AnyPtr> referents;
+  absl::Status status = Ask(*this, "ebb::rc::Domain::Referents", [&] {
+    for (const AnyPtr& object : objects) {
+      if (object == nullptr) continue;
+      ForEachReferent(object, [&](Cell& cell) {
+        referents.push_back(Retained(cell));
+        return true;
+      });
+    }
+  });
+  if (!status.ok()) return status;
+  return referents;
+}
+
+void Domain::SetDebug(const DetectionDebug& debug) { state_->set_debug(debug); }
+
+std::vector<AnyPtr> Domain::TakeGarbage() {
+  std::vector<AnyPtr> garbage;
+  for (Cell* cell : state_->TakeGarbage()) garbage.push_back(AnyPtr::Adopt(cell));
+  return garbage;
+}
+
+}  // namespace ebb::rc

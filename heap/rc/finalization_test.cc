@@ -1,0 +1,403 @@
+// Finalizers, what they revive, and WeakCallbacks.
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "heap/rc/counted_for_test.h"
+
+namespace ebb::rc {
+namespace {
+
+struct Mourned;
+
+// What is told of objects, and what their finalizers do.
+struct Book {
+  std::vector<std::string> lines;
+  std::function<void(Ptr<Mourned>)> finalize;
+  Ptr<Mourned> kept;
+};
+
+// Has a finalizer.
+struct Mourned {
+  Field<Mourned> next, other;
+  Book* book = nullptr;
+  int64_t name = 0;
+
+  static void Finalize(Ptr<Mourned> self) {
+    Book& book = *self->book;
+    book.lines.push_back(absl::StrCat("finalize ", self->name));
+    if (book.finalize) book.finalize(std::move(self));
+  }
+  ~Mourned() {
+    if (book != nullptr) book->lines.push_back(absl::StrCat("destroy ", name));
+  }
+};
+
+using Lines = std::vector<std::string>;
+
+Ptr<Mourned> New(Book& book, int64_t name) {
+  return MakePtr<Mourned>(nullptr, nullptr, &book, name);
+}
+
+// Objects `first` and on, each the next of the one before; the first is returned.
+Ptr<Mourned> Ring(Book& book, int64_t first, int64_t length) {
+  Ptr<Mourned> begin = New(book, first);
+  Ptr<Mourned> last = begin;
+  for (int64_t i = 1; i < length; ++i) last = last->next = New(book, first + i);
+  last->next = begin;
+  return begin;
+}
+
+Detection Collect(Counting& c) {
+  absl::StatusOr<Detection> detection = c.domain.Collect();
+  EXPECT_TRUE(detection.ok()) << detection.status();
+  return detection.ok() ? *detection : Detection();
+}
+
+Lines Sorted(Lines lines) {
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+TEST(FinalizationTest, AnObjectWhoseCountGoesIsFinalizedAndThenDestroyed) {
+  Counting c;
+  Book book;
+  Ptr<Mourned> object = New(book, 1);
+  object->next = New(book, 2);
+  object = nullptr;
+  EXPECT_EQ(book.lines, Lines());  // dropping is no safepoint
+  EXPECT_TRUE(c.owner.Step(1));
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+  while (c.owner.Step()) {
+  }
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1", "finalize 2", "destroy 2"}));
+  EXPECT_EQ(c.domain.stats().finalized, 2);
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, MakingObjectsCallsFinalizers) {
+  Counting c;
+  Book book;
+  New(book, 1);
+  MakePtr<Link>();
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+}
+
+TEST(FinalizationTest, TheLastOwnerCallsWhatIsDue) {
+  Book book;
+  auto heap = NewHeap(Options{.collector = CollectorUnderTest()});
+  Domain domain(*heap);
+  {
+    Mutator mutator(*heap);
+    Owner owner(domain, mutator);
+    New(book, 1);
+  }
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+}
+
+TEST(FinalizationTest, WhatIsRevivedIsFinalizedNoMore) {
+  Counting c;
+  Book book;
+  book.finalize = [&](Ptr<Mourned> self) { book.kept = std::move(self); };
+  Ptr<Mourned> object = New(book, 1);
+  Weak<Mourned> weak = object;
+  EXPECT_FALSE(Domain::IsFinalized(object));
+  object = nullptr;
+  EXPECT_EQ(weak.Upgrade(), nullptr);
+  c.owner.Step();
+  ASSERT_NE(book.kept, nullptr);
+  EXPECT_EQ(book.kept->name, 1);
+  EXPECT_EQ(book.kept.use_count(), 1);
+  EXPECT_TRUE(Domain::IsFinalized(book.kept));
+  // Weak references stay cleared, and new ones are.
+  EXPECT_EQ(weak.Upgrade(), nullptr);
+  EXPECT_EQ(Weak<Mourned>(book.kept).Upgrade(), nullptr);
+  EXPECT_EQ(book.lines, Lines({"finalize 1"}));
+  book.kept = nullptr;
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, ARingIsFinalizedWholeAndThenDestroyed) {
+  Counting c;
+  Book book;
+  int intact = 0;
+  book.finalize = [&](Ptr<Mourned> self) { intact += self->next != nullptr ? 1 : 0; };
+  Ring(book, 1, 3);
+  const Detection detection = Collect(c);
+  EXPECT_EQ(detection.finalized, 3);
+  EXPECT_EQ(detection.collected, 3);
+  EXPECT_EQ(intact, 3);
+  EXPECT_EQ(Sorted({book.lines.begin(), book.lines.begin() + 3}),
+            Lines({"finalize 1", "finalize 2", "finalize 3"}));
+  EXPECT_EQ(Sorted({book.lines.begin() + 3, book.lines.end()}),
+            Lines({"destroy 1", "destroy 2", "destroy 3"}));
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, WhatAFinalizerRevivesOfARingLives) {
+  Counting c;
+  Book book;
+  book.finalize = [&](Ptr<Mourned> self) {
+    if (self->name == 2) book.kept = self->next;
+  };
+  Ptr<Mourned> ring = Ring(book, 1, 3);
+  ring->other = Ring(book, 11, 2);  // is revived too
+  Weak<Mourned> weak = ring;
+  ring = nullptr;
+  Ring(book, 21, 2);
+  Detection detection = Collect(c);
+  EXPECT_EQ(detection.finalized, 7);
+  EXPECT_EQ(detection.collected, 2);
+  EXPECT_EQ(c.alive(), 5);
+  EXPECT_EQ(weak.Upgrade(), nullptr);
+  ASSERT_NE(book.kept, nullptr);
+  EXPECT_EQ(book.kept->next->next->next, book.kept);
+  EXPECT_EQ(book.kept->next->other->next->name, 12);
+  book.kept = nullptr;
+  detection = Collect(c);
+  EXPECT_EQ(detection.finalized, 0);
+  EXPECT_EQ(detection.collected, 5);
+  EXPECT_EQ(c.domain.stats().finalized, 7);
+  EXPECT_EQ(c.alive(), 0);
+  ASSERT_TRUE(c.heap->Verify().ok());
+}
+
+// A ring of links with a finalizer hanging on it, and one that hangs on a finalizer.
+struct Knot {
+  Field<Knot> next;
+  Field<Mourned> mourned;
+};
+
+TEST(FinalizationTest, OnlyWhatAFinalizerMayReachWaitsForIt) {
+  Counting c;
+  Book book;
+  {
+    Ptr<Knot> knot = MakePtr<Knot>();
+    knot->next = knot;
+    knot->mourned = New(book, 1);
+    knot->mourned->next = knot->mourned;
+  }
+  const Detection detection = Collect(c);
+  EXPECT_EQ(detection.finalized, 1);
+  EXPECT_EQ(detection.collected, 2);
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+}
+
+TEST(FinalizationTest, AFinalizerMayDoWhatItLikes) {
+  Counting c;
+  Book book;
+  Ptr<Mourned> made;
+  book.finalize = [&](Ptr<Mourned> self) {
+    for (int i = 0; i < 1000; ++i) MakePtr<Link>();
+    ASSERT_TRUE(c.heap->Collect().ok());
+    // Breaks its ring, and hangs something new into it.
+    made = self->other = New(book, self->name + 100);
+    self->next = nullptr;
+  };
+  Ring(book, 1, 2);
+  const Detection detection = Collect(c);
+  EXPECT_EQ(detection.finalized, 2);
+  book.finalize = nullptr;
+  made = nullptr;
+  while (c.owner.Step()) {
+  }
+  Collect(c);
+  EXPECT_EQ(Sorted(book.lines),
+            Lines({"destroy 1", "destroy 101", "destroy 102", "destroy 2", "finalize 1",
+                   "finalize 101", "finalize 102", "finalize 2"}));
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, AFinalizerMayNotCollectInADetection) {
+  Counting c;
+  Book book;
+  std::vector<absl::StatusCode> codes;
+  book.finalize = [&](Ptr<Mourned>) { codes.push_back(c.domain.Collect().status().code()); };
+  Ring(book, 1, 1);
+  Collect(c);
+  New(book, 2);
+  c.owner.Step();
+  EXPECT_EQ(codes, (std::vector<absl::StatusCode>{absl::StatusCode::kFailedPrecondition,
+                                                  absl::StatusCode::kOk}));
+}
+
+TEST(FinalizationTest, InALazyDomain) {
+  Counting c({.reclaim = Reclaim::kLazy});
+  Book book;
+  Ring(book, 1, 3);
+  New(book, 4);
+  Collect(c);
+  while (c.owner.Step(1)) {
+  }
+  EXPECT_EQ(book.lines.size(), 8u);
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, WhatDiesWhereNothingMayBeCalledIsFinalizedLater) {
+  Counting c;
+  Book book;
+  Ptr<Mourned> object = New(book, 1);
+  {
+    const NoSafepoint scope(c.mutator);
+    object = nullptr;
+    EXPECT_TRUE(c.owner.Step());
+  }
+  object = New(book, 2);
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+  std::thread([&] { object = nullptr; }).join();
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// Notes what a domain says.
+class Notes : public Listener {
+ public:
+  void OnDetectionStart() override { lines.push_back("start"); }
+  void OnDetectionEnd(const absl::StatusOr<Detection>& detection) override {
+    lines.push_back(absl::StrCat("end ", detection->collected));
+  }
+  void OnException(Called called, std::string_view type) override {
+    try {
+      throw;
+    } catch (const std::runtime_error& error) {
+      lines.push_back(absl::StrCat(static_cast<int>(called), " ", error.what(), " ",
+                                   type.substr(type.rfind(':') + 1)));
+    }
+  }
+
+  Lines lines;
+};
+
+TEST(FinalizationTest, WhatIsThrownIsReported) {
+  Notes notes;
+  Counting c({.listener = &notes});
+  Book book;
+  book.finalize = [](Ptr<Mourned>) { throw std::runtime_error("no"); };
+  New(book, 1);
+  c.owner.Step();
+  Ring(book, 2, 2);
+  Collect(c);
+  Ptr<Link> link = MakePtr<Link>();
+  const WeakCallback callback(link, [] { throw std::runtime_error("never"); });
+  link = nullptr;
+  c.owner.Step();
+  EXPECT_EQ(notes.lines,
+            Lines({"1 no Mourned", "start", "1 no Mourned", "1 no Mourned", "end 2", "2 never "}));
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(WeakCallbackTest, IsCalledOnceAfterItsObjectHasDied) {
+  Counting c;
+  Lines lines;
+  Ptr<Link> link = MakePtr<Link>();
+  Weak<Link> weak = link;
+  const WeakCallback older(link, [&] { lines.push_back("older"); });
+  const WeakCallback newer(link, [&] {
+    EXPECT_EQ(weak.Upgrade(), nullptr);
+    EXPECT_EQ(c.alive(), 0);
+    MakePtr<Link>();
+    lines.push_back("newer");
+  });
+  link = nullptr;
+  EXPECT_EQ(lines, Lines());
+  while (c.owner.Step()) {
+  }
+  EXPECT_EQ(lines, Lines({"newer", "older"}));
+}
+
+TEST(WeakCallbackTest, IsNotCalledWhenItGoesFirst) {
+  Counting c;
+  int calls = 0;
+  Ptr<Link> link = MakePtr<Link>();
+  WeakCallback kept;
+  {
+    const WeakCallback first(link, [&] { ++calls; });
+    kept = WeakCallback(link, [&] { ++calls; });
+    const WeakCallback third(link, [&] { ++calls; });
+    const WeakCallback of_null(Ptr<Link>(), [&] { ++calls; });
+  }
+  WeakCallback cancelled_while_due(link, [&] { ++calls; });
+  link = nullptr;
+  cancelled_while_due = WeakCallback();
+  while (c.owner.Step()) {
+  }
+  EXPECT_EQ(calls, 1);
+  // The cells of what has gone are free.
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// Garbage that waits for other garbage's death.
+struct Watcher {
+  Field<Watcher> next;
+  WeakCallback callback;
+};
+
+TEST(WeakCallbackTest, OfGarbageIsNotCalled) {
+  for (Reclaim reclaim : {Reclaim::kPrompt, Reclaim::kLazy}) {
+    Counting c({.reclaim = reclaim});
+    int calls = 0;
+    int outside_calls = 0;
+    WeakCallback outside;
+    {
+      Ptr<Watcher> first = MakePtr<Watcher>();
+      first->next = MakePtr<Watcher>();
+      first->next->next = first;
+      first->callback = WeakCallback(first->next, [&] { ++calls; });
+      first->next->callback = WeakCallback(first, [&] { ++calls; });
+      outside = WeakCallback(first, [&] { ++outside_calls; });
+    }
+    EXPECT_EQ(Collect(c).collected, 2);
+    while (c.owner.Step(1)) {
+    }
+    EXPECT_EQ(calls, 0);
+    EXPECT_EQ(outside_calls, 1);
+    EXPECT_EQ(c.alive(), 0);
+  }
+}
+
+TEST(WeakCallbackTest, OfWhatIsFinalizedIsCalledOnce) {
+  Counting c;
+  Book book;
+  book.finalize = [&](Ptr<Mourned> self) { book.kept = std::move(self); };
+  int calls = 0;
+  Ptr<Mourned> ring = Ring(book, 1, 2);
+  const WeakCallback callback(ring, [&] { ++calls; });
+  ring = nullptr;
+  Collect(c);
+  c.owner.Step();
+  EXPECT_EQ(calls, 1);
+  book.kept = nullptr;
+  Collect(c);
+  c.owner.Step();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(WeakCallbackTest, OutlivesItsDomain) {
+  int calls = 0;
+  WeakCallback callback;
+  Ptr<Link> left;
+  {
+    Counting c;
+    left = MakePtr<Link>();
+    callback = WeakCallback(left, [&] { ++calls; });
+  }
+  callback = WeakCallback();
+  left = nullptr;
+  EXPECT_EQ(calls, 0);
+}
+
+}  // namespace
+}  // namespace ebb::rc
