@@ -1,5 +1,5 @@
 // ConcurrentCycle: one collection beside the program. Only its flip is a pause. Run by the heap's
-// collector thread (heap/collector_thread.h). Design: docs/design/concurrent.md
+// collector thread (heap/job_thread.h). Design: docs/design/concurrent.md
 
 #ifndef EBB_HEAP_CONCURRENT_CYCLE_H_
 #define EBB_HEAP_CONCURRENT_CYCLE_H_

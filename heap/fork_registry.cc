@@ -50,6 +50,11 @@ void ForkRegistry::Add(const std::shared_ptr<HeapCore>& heap) {
   ++additions_;
 }
 
+void ForkRegistry::AddHook(void (*hook)(ForkStep)) {
+  absl::MutexLock lock(&list_mu_);
+  hooks_.push_back(hook);
+}
+
 int64_t ForkRegistry::Snapshot() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   stopped_.clear();  // may be the end of a heap
   absl::MutexLock lock(&list_mu_);
@@ -102,6 +107,7 @@ void ForkRegistry::Before() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     ResumeAll(ForkStep::kInParent);
   }
   // In the order of docs/design/fork.md. Nobody who holds one of these waits for what is held here.
+  for (const auto& hook : hooks_) hook(ForkStep::kBefore);
   RootTable::AllAtFork(ForkStep::kBefore);
   for (const auto& heap : stopped_) heap->AtFork(ForkStep::kBefore);
   background::WorkerPools::Get().AtFork(ForkStep::kBefore);
@@ -114,9 +120,10 @@ void ForkRegistry::After(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   background::WorkerPools::Get().AtFork(step);
   for (const auto& heap : stopped_) heap->AtFork(step);
   RootTable::AllAtFork(step);
+  // inv.fork-stacks: before any thread is started, which might get the stack of one that is gone.
+  for (const auto& hook : hooks_) hook(step);
   LockAcrossFork(list_mu_, step);
   if (step == ForkStep::kInChild) {
-    // inv.fork-stacks: before any thread is started, which might get the stack of one that is gone.
     for (const auto& heap : stopped_) heap->AbandonMutatorsInChild();
   }
   ResumeAll(step);

@@ -25,6 +25,10 @@ class ForkRegistry {
   // From here on the heap is seen to, as long as it lives.
   void Add(const std::shared_ptr<HeapCore>& heap) ABSL_LOCKS_EXCLUDED(list_mu_);
 
+  // From here on `hook` is called around each fork, while all heaps are stopped: before their own
+  // locks are held, and when they are no longer. For what is built upon heaps.
+  void AddHook(void (*hook)(platform::ForkStep)) ABSL_LOCKS_EXCLUDED(list_mu_);
+
   // FailedPrecondition in a child whose heaps could not be seen to, since it was forked in a
   // NoSafepoint scope.
   static absl::Status CheckHeapsAreSound();
@@ -47,6 +51,7 @@ class ForkRegistry {
 
   absl::Mutex list_mu_ ABSL_ACQUIRED_AFTER(fork_mu_);
   std::vector<std::weak_ptr<HeapCore>> heaps_ ABSL_GUARDED_BY(list_mu_);
+  std::vector<void (*)(platform::ForkStep)> hooks_ ABSL_GUARDED_BY(list_mu_);
   int64_t additions_ ABSL_GUARDED_BY(list_mu_) = 0;
 };
 

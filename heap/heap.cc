@@ -99,5 +99,6 @@ absl::Status Heap::SetMaxBytes(int64_t max_bytes) { return core_->SetMaxBytes(ma
 
 internal::RootTable& Heap::roots() { return core_->roots(); }
 internal::RootTable& Heap::weak_roots() { return core_->weak_roots(); }
+platform::System& Heap::system() { return core_->system(); }
 
 }  // namespace ebb

@@ -160,6 +160,7 @@ class Heap {
   internal::RootTable& roots();
   internal::RootTable& weak_roots();
   const std::shared_ptr<internal::HeapCore>& core() const { return core_; }
+  platform::System& system();
 
  private:
   explicit Heap(std::shared_ptr<internal::HeapCore> core);

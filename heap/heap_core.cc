@@ -181,8 +181,8 @@ void HeapCore::StartBackground() {
 void HeapCore::StartCollector() {
   pacer_ = std::make_unique<Pacer>(spaces_->copy(), spaces_->ledger());
   concurrent_cycle_ = std::make_unique<ConcurrentCycle>(*cycle_, safepoints_, *pacer_);
-  auto collector = CollectorThread::Create(
-      system_, options_.collector_niceness, [this] { RunConcurrentCycle(); },
+  auto collector = JobThread::Create(
+      system_, "ebb-collector", options_.collector_niceness, [this] { RunConcurrentCycle(); },
       [this] { pacer_->NoteEnd(); });
   if (!collector.ok()) {
     LOG(WARNING) << "no concurrent cycles: " << collector.status();

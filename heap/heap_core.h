@@ -18,7 +18,7 @@
 #include "background/worker_pool.h"
 #include "heap/balance.h"
 #include "heap/cleanups.h"
-#include "heap/collector_thread.h"
+#include "heap/job_thread.h"
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
 #include "heap/evacuator.h"
@@ -90,6 +90,7 @@ class HeapCore {
   absl::Status Trim();
   HeapStats stats() const;
   int64_t max_bytes() const { return limit_->max_bytes().count(); }
+  platform::System& system() { return system_; }
 
   // Around a fork, by ForkRegistry, for a thread that runs in no heap: see docs/design/fork.md. No
   // concurrent cycle runs between the first two.
@@ -196,7 +197,7 @@ class HeapCore {
 
   // Last, so that they end before what they use.
   std::unique_ptr<background::BackgroundThread> background_;
-  std::unique_ptr<CollectorThread> collector_;  // null: cycles are not concurrent
+  std::unique_ptr<JobThread> collector_;  // null: cycles are not concurrent
 };
 
 }  // namespace ebb::internal

@@ -189,6 +189,11 @@ class Mutator {
   // a long loop of Ebb's own, whose caller cannot see to its other heaps.
   static void SafepointOfThread();
 
+  // For Ebb's own waits: all of the calling thread's mutators that run, but `except`, count as
+  // blocked until UnparkThread, which waits until all of them may run. Whether there were any.
+  static bool ParkThread(const Mutator* except);
+  static void UnparkThread();
+
   // The calling thread's mutator on `heap` that is not suspended, or null.
   static Mutator* Current(const Heap& heap);
 
@@ -337,11 +342,6 @@ class Mutator {
   // Of this thread, for as long as the user wants it.
   void Suspend();
   void Resume();
-  // All of the calling thread's mutators that run, but `except`, count as blocked until
-  // UnparkThread, which waits until all of them may run. Whether there were any.
-  static bool ParkThread(const Mutator* except);
-  static void UnparkThread();
-
   // Whether it is one of the calling thread's.
   static bool IsThisThreads(const Mutator& mutator);
   // In a forked child, when its thread is not there: gives up all that it has, as its destructor

@@ -14,6 +14,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "heap/rc/cell.h"
+#include "platform/fork.h"
 
 namespace ebb::rc::internal {
 
@@ -69,6 +70,8 @@ class CallbackTable {
   // Whether any waits. Relaxed, a hint: who adds one has a reference to its object, and the object
   // dies, for whoever asks then, after that reference has gone.
   bool empty() const { return size_.load(std::memory_order_relaxed) == 0; }
+
+  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
  private:
   absl::Mutex mu_;

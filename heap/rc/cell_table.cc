@@ -163,6 +163,20 @@ bool CellTable::PardonForUpgrade(Cell& cell) {
   return true;
 }
 
+void CellTable::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
+  for (CellTable* table = tables; table != nullptr; table = table->next_table_) {
+    table->AtFork(step);
+  }
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
+}
+
+void CellTable::AtFork(platform::ForkStep step) {
+  platform::LockAcrossFork(mu_, step);
+  platform::LockAcrossFork(condemning_mu_, step);
+  callbacks_.AtFork(step);
+}
+
 int64_t CellTable::CountCells() const {
   return static_cast<int64_t>(chunks_.size() * CellChunk::kCells);
 }

@@ -18,6 +18,7 @@
 #include "heap/persistent.h"
 #include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
+#include "platform/fork.h"
 
 namespace ebb::rc::internal {
 
@@ -105,6 +106,9 @@ class CellTable {
 
   CallbackTable& callbacks() { return callbacks_; }
 
+  // Around a fork: of every table, also those of domains that have gone.
+  static void AllAtFork(platform::ForkStep step);
+
   // Free or not.
   int64_t cells() const ABSL_LOCKS_EXCLUDED(mu_);
   // Those that are neither free here nor waiting in a new chunk: of objects, or at some thread's
@@ -134,6 +138,7 @@ class CellTable {
 
   explicit CellTable(Heap& heap);
   ~CellTable();
+  void AtFork(platform::ForkStep step);
   int64_t CountCells() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<CellList> TakeFresh(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
 

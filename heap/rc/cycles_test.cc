@@ -11,9 +11,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
+#include "platform/fake_system.h"
 
 namespace ebb::rc {
 namespace {
@@ -224,6 +226,40 @@ TEST(CyclesTest, AutomaticDetectionBoundsWhatPilesUp) {
   c.domain.Enable();
   for (int i = 0; i < 10'000; ++i) Ring(2);
   EXPECT_LT(c.alive(), kMost);
+}
+
+// Not bounded: whoever makes objects does not wait for the thread. But it keeps up in the end.
+TEST(CyclesTest, ABackgroundThreadDetects) {
+  Counting c({.detect = Detect::kBackground, .detect_after = 2'000}, /*max_bytes=*/64 << 20);
+  Ptr<Witness> kept = Ring(3);
+  const absl::Time end = absl::Now() + absl::Seconds(60);
+  while (c.domain.stats().detected.collected < 50'000 && absl::Now() < end) {
+    for (int i = 0; i < 100; ++i) Ring(2);
+    c.mutator.Safepoint();
+  }
+  EXPECT_GE(c.domain.stats().detected.collected, 50'000);
+  EXPECT_EQ(kept->left->left->left, kept);
+}
+
+// So it is done by whoever makes objects.
+TEST(CyclesTest, ABackgroundThreadIsRefused) {
+  platform::FakeSystem system;
+  system.FailEvery(platform::Call::kStartThread, 1);
+  Options options{.max_bytes = 32 << 20, .collector = CollectorUnderTest()};
+  options.system = &system;
+  auto heap = NewHeap(options);
+  Domain domain(*heap, {.detect = Detect::kBackground, .detect_after = 2'000});
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  for (int i = 0; i < 20'000; ++i) Ring(2);
+  EXPECT_GT(domain.stats().detected.collected, 10'000);
+}
+
+TEST(CyclesTest, ADomainGoesWhileItsThreadDetects) {
+  for (int i = 0; i < 20; ++i) {
+    Counting c({.detect = Detect::kBackground, .detect_after = 0, .detect_share = 0});
+    for (int j = 0; j < 500 * i; ++j) Ring(2);
+  }
 }
 
 struct Collecting {

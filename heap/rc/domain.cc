@@ -5,18 +5,24 @@
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "absl/log/check.h"
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "heap/fork_registry.h"
+#include "heap/job_thread.h"
 #include "heap/mutator.h"
 #include "heap/rc/any_ptr.h"
 #include "heap/rc/attached.h"
 #include "heap/rc/domain_state.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/owner_queues.h"
+#include "platform/fork.h"
 
 namespace ebb::rc {
 
@@ -77,16 +83,51 @@ void Listener::OnException(Called called, std::string_view type) {
 
 namespace internal {
 
+namespace {
+
+ABSL_CONST_INIT absl::Mutex domains_mu(absl::kConstInit);
+
+// Never destroyed: domains may outlive main.
+std::vector<DomainState*>& Domains() ABSL_EXCLUSIVE_LOCKS_REQUIRED(domains_mu) {
+  static std::vector<DomainState*>& domains = *new std::vector<DomainState*>;
+  return domains;
+}
+
+// All locks of counting, in this order.
+void AtFork(platform::ForkStep step) {
+  if (step == platform::ForkStep::kBefore) {
+    DomainState::AllAtFork(step);
+    CellTable::AllAtFork(step);
+    OwnerQueues::Get().AtFork(step);
+  } else {
+    OwnerQueues::Get().AtFork(step);
+    CellTable::AllAtFork(step);
+    DomainState::AllAtFork(step);
+  }
+}
+
+}  // namespace
+
 DomainState::DomainState(Heap& heap, const DomainOptions& options)
     : heap_(heap),
       options_(options),
       table_(*CellTable::New(heap)),
       listener_(options.listener != nullptr ? *options.listener : default_listener_),
-      automatic_(options.detect == Detect::kAutomatic) {
+      automatic_(options.detect != Detect::kOnDemand) {
   SetNextDetection(/*dead=*/0);
+  [[maybe_unused]] static const bool once = [] {
+    ebb::internal::ForkRegistry::Get().AddHook(&internal::AtFork);
+    return true;
+  }();
+  absl::MutexLock lock(&domains_mu);
+  Domains().push_back(this);
 }
 
 DomainState::~DomainState() {
+  {
+    absl::MutexLock lock(&domains_mu);
+    std::erase(Domains(), this);
+  }
   const int64_t named = table_.Close();
   if (named > 0) {
     LOG(WARNING) << "an ebb::rc::Domain goes while " << named
@@ -97,13 +138,13 @@ DomainState::~DomainState() {
 
 void DomainState::Add(const Tally& tally) {
   absl::MutexLock lock(&mu_);
-  tallies_.push_back(&tally);
+  members_.push_back({&tally, std::this_thread::get_id()});
 }
 
 void DomainState::Remove(const Tally& tally) {
   absl::MutexLock lock(&mu_);
   AddTo(totals_, tally);
-  tallies_.erase(std::find(tallies_.begin(), tallies_.end(), &tally));
+  std::erase_if(members_, [&](const Member& member) { return member.tally == &tally; });
 }
 
 DomainState::DetectionTurn::DetectionTurn(DomainState& domain, absl::Duration timeout)
@@ -112,7 +153,9 @@ DomainState::DetectionTurn::DetectionTurn(DomainState& domain, absl::Duration ti
   const auto is_free = [](bool* detecting) { return !*detecting; };
   has_begun_ =
       domain_.mu_.AwaitWithTimeout(absl::Condition(+is_free, &domain_.detecting_), timeout);
-  if (has_begun_) domain_.detecting_ = true;
+  if (!has_begun_) return;
+  domain_.detecting_ = true;
+  domain_.detecting_thread_ = std::this_thread::get_id();
 }
 
 DomainState::DetectionTurn::~DetectionTurn() {
@@ -142,6 +185,40 @@ void DomainState::EndDetection(const absl::StatusOr<Detection>& detection, int64
               << (detection.ok() ? Describe(*detection) : detection.status().ToString());
   }
   Tell([&] { listener_.OnDetectionEnd(detection); });
+}
+
+void DomainState::set_detecting_thread(ebb::internal::JobThread* thread) {
+  absl::MutexLock lock(&mu_);
+  job_thread_ = thread;
+}
+
+bool DomainState::WakeDetectingThread() {
+  absl::MutexLock lock(&mu_);
+  if (job_thread_ == nullptr) return false;
+  job_thread_->Request();
+  return true;
+}
+
+void DomainState::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(domains_mu, step);
+  for (DomainState* domain : Domains()) domain->AtFork(step);
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(domains_mu, step);
+}
+
+// In the child: of threads that are not there nothing is left but what they have done, and their
+// turn is over.
+void DomainState::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
+  if (job_thread_ != nullptr) job_thread_->AtFork(step);
+  if (step == platform::ForkStep::kInChild) {
+    const std::thread::id self = std::this_thread::get_id();
+    for (const Member& member : members_) {
+      if (member.thread != self) AddTo(totals_, *member.tally);
+    }
+    std::erase_if(members_, [self](const Member& member) { return member.thread != self; });
+    if (detecting_thread_ != self) detecting_ = false;
+  }
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
 }
 
 DetectionDebug DomainState::debug() const {
@@ -190,7 +267,7 @@ DomainStats DomainState::stats() const {
   {
     absl::MutexLock lock(&mu_);
     stats = totals_;
-    for (const Tally* tally : tallies_) AddTo(stats, *tally);
+    for (const Member& member : members_) AddTo(stats, *member.tally);
   }
   stats.cells = table_.cells();
   return stats;
@@ -199,9 +276,32 @@ DomainStats DomainState::stats() const {
 }  // namespace internal
 
 Domain::Domain(Heap& heap, const DomainOptions& options)
-    : state_(std::make_shared<internal::DomainState>(heap, options)) {}
+    : state_(std::make_shared<internal::DomainState>(heap, options)) {
+  if (options.detect != Detect::kBackground) return;
+  auto thread = ebb::internal::JobThread::Create(heap.system(), "ebb-cycles", /*niceness=*/0,
+                                                 [this] { DetectIfDue(); });
+  if (!thread.ok()) {
+    LOG(WARNING) << "an ebb::rc::Domain detects cycles as with Detect::kAutomatic: "
+                 << thread.status();
+    return;
+  }
+  detecting_thread_ = *std::move(thread);
+  state_->set_detecting_thread(detecting_thread_.get());
+}
+
+void Domain::DetectIfDue() {
+  if (!state_->IsDetectionDue()) return;
+  const absl::Status status = Collect().status();
+  if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
+}
 
 Domain::~Domain() {
+  if (detecting_thread_ != nullptr) {
+    state_->set_detecting_thread(nullptr);
+    Mutator::ParkThread(/*except=*/nullptr);  // a detection passes safepoints
+    detecting_thread_ = nullptr;
+    Mutator::UnparkThread();
+  }
   if (const size_t garbage = TakeGarbage().size(); garbage > 0) {
     LOG(WARNING) << "an ebb::rc::Domain goes with " << garbage << " objects in its list of garbage";
   }

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "heap/heap.h"
+#include "heap/job_thread.h"
 
 namespace ebb::rc {
 
@@ -39,6 +40,9 @@ enum class Detect {
   // Also by whichever thread makes one object too many: its MakePtr then takes as long as a
   // detection and the destruction of what it finds, and waits for other threads, up to 1 ms.
   kAutomatic,
+  // Also by a thread of the domain's own, which that MakePtr wakes: it destroys and finalizes what
+  // it finds. As kAutomatic where the system refuses such a thread.
+  kBackground,
 };
 
 // What a detection of cycles did.
@@ -81,9 +85,9 @@ struct DetectionDebug {
 struct DomainOptions {
   Reclaim reclaim = Reclaim::kPrompt;
   Detect detect = Detect::kOnDemand;
-  // kAutomatic: a detection is due when the cells in use are more than those after the last one by
-  // so many, and by this share of them; looked at when a thread takes cells, 8,176 new ones at
-  // once. Neither is negative.
+  // Unless on demand: a detection is due when the cells in use are more than those after the last
+  // one by so many, and by this share of them; looked at when a thread takes cells, 8,176 new ones
+  // at once. Neither is negative.
   int64_t detect_after = 10'000;
   double detect_share = 0.25;
   // Outlives the domain and its Owners.
@@ -100,11 +104,12 @@ struct DomainStats {
   Detection detected;      // sums over them
 };
 
-// Thread-safe. The heap must outlive it and every Owner of it. Not yet to be used in a forked
-// child. What is alive when it goes, since a reference was left or in cycles, is logged, and its
-// destructors do not run (call Collect first, where there may be cycles); a reference that was left
-// reads as null from then on. A Domain that is destroyed while threads are attached goes with the
-// last of them.
+// Thread-safe. The heap must outlive it and every Owner of it. In a forked child it works as in the
+// parent, by the thread that is there; what other threads referred to stays alive for good, and
+// what waited to be destroyed by them waits for ever. What is alive when it goes, since a reference
+// was left or in cycles, is logged, and its destructors do not run (call Collect first, where there
+// may be cycles); a reference that was left reads as null from then on. A Domain that is destroyed
+// while threads are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());
@@ -138,7 +143,8 @@ class Domain {
   // be: see CycleDetector::Run.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
-  // Whether Detect::kAutomatic is in force; it is what the options say at first.
+  // Whether cycles are looked for without being asked to; at first, as the options say. Enabled
+  // with kOnDemand, it is as with kAutomatic.
   void Enable();
   void Disable();
   bool IsEnabled() const;
@@ -182,7 +188,11 @@ class Domain {
   const std::shared_ptr<internal::DomainState>& state() const { return state_; }
 
  private:
+  // The job of the domain's own thread.
+  void DetectIfDue();
+
   const std::shared_ptr<internal::DomainState> state_;
+  std::unique_ptr<ebb::internal::JobThread> detecting_thread_;  // null: there is none
 };
 
 }  // namespace ebb::rc

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -13,9 +14,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "heap/heap.h"
+#include "heap/job_thread.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
+#include "platform/fork.h"
 
 namespace ebb::rc::internal {
 
@@ -74,6 +77,13 @@ class DomainState {
   bool AddGarbage(const std::vector<Cell*>& cells) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<Cell*> TakeGarbage() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Wakes `thread`, if there is one. Null: there is none any more.
+  void set_detecting_thread(ebb::internal::JobThread* thread) ABSL_LOCKS_EXCLUDED(mu_);
+  bool WakeDetectingThread() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Around a fork: of every domain.
+  static void AllAtFork(platform::ForkStep step);
+
   // The current exception was thrown by what is `called`, of an object of that type.
   void ReportException(Called called, std::string_view type);
 
@@ -84,8 +94,15 @@ class DomainState {
   bool IsDetectionDue() const;
 
  private:
+  // What one thread does is counted in.
+  struct Member {
+    const Tally* tally;
+    std::thread::id thread;
+  };
+
   // `dead` of the cells in use are about to be free.
   void SetNextDetection(int64_t dead);
+  void AtFork(platform::ForkStep step);
 
   Heap& heap_;
   const DomainOptions options_;
@@ -93,9 +110,11 @@ class DomainState {
   Listener default_listener_;
   Listener& listener_;
   mutable absl::Mutex mu_;
-  std::vector<const Tally*> tallies_ ABSL_GUARDED_BY(mu_);
+  std::vector<Member> members_ ABSL_GUARDED_BY(mu_);
   DomainStats totals_ ABSL_GUARDED_BY(mu_);  // of threads that have left, and of detections
   bool detecting_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread::id detecting_thread_ ABSL_GUARDED_BY(mu_);
+  ebb::internal::JobThread* job_thread_ ABSL_GUARDED_BY(mu_) = nullptr;
   DetectionDebug debug_ ABSL_GUARDED_BY(mu_);
   std::vector<Cell*> garbage_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> automatic_;

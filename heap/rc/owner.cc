@@ -126,6 +126,7 @@ void Owner::StepIfDue() {
 
 // Whoever is at it already does it for all.
 void Owner::DetectIfFree() {
+  if (domain_->WakeDetectingThread()) return;
   const internal::DomainState::DetectionTurn turn(*domain_, absl::ZeroDuration());
   if (!turn.has_begun() || !domain_->IsDetectionDue() || !CheckMayDetect().ok()) return;
   const absl::Status status = DetectCycles(turn, kPatienceOfAutomatic).status();

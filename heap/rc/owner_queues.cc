@@ -135,6 +135,21 @@ void OwnerQueues::MergeRequested() {
   if (!queue.requests.empty()) queue.due.store(true, std::memory_order_relaxed);  // a hint
 }
 
+void OwnerQueues::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
+  for (size_t i = 0; i < made_; ++i) {
+    Queue& queue = QueueOf(static_cast<ThreadIndex>(2 * (i + 1)));
+    if (step == platform::ForkStep::kInChild) {
+      queue.requests.clear();  // who made them is not there
+      if (&queue != this_queue && std::exchange(queue.has_thread, false)) {
+        free_.push_back(static_cast<ThreadIndex>(2 * (i + 1)));
+      }
+    }
+    platform::LockAcrossFork(queue.mu, step);
+  }
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
+}
+
 void OwnerQueues::Drain(OnDead on_dead) {
   if (!IsDrainDue()) return;
   Queue& queue = *this_queue;

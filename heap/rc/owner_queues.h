@@ -16,6 +16,7 @@
 #include "absl/synchronization/notification.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/thread_index.h"
+#include "platform/fork.h"
 
 namespace ebb::rc::internal {
 
@@ -51,6 +52,10 @@ class OwnerQueues {
   void RequestMerge(ThreadIndex owner, std::shared_ptr<MergeRequest> request);
   // What has not been merged by now stays as it is. Before the table of the cells may be closed.
   void CancelMerge(ThreadIndex owner, MergeRequest& request);
+
+  // Around a fork. In the child the threads that are not there have left, and what is in their
+  // queues is for whoever has their index next.
+  void AtFork(platform::ForkStep step);
 
   // Whether Drain has anything to do for the calling thread. One relaxed load.
   static bool IsDrainDue() {

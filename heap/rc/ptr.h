@@ -154,14 +154,14 @@ Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
 // thread's newest Owner. A safepoint. T is as a managed type, but may have a destructor, which runs
 // when the last reference goes; and may have members of types with destructors, for which
 // ebb::kTriviallyRelocatable says that memcpy moves them. Its destructor must not allocate from a
-// heap, nor pass any other safepoint. What may is its finalizer, `static void Finalize(Ptr<T> self)`:
-// called once, when the last reference has gone or a detection has found the object to be garbage,
-// at the next MakePtr or Owner::Step of the thread that destroys it, or by Collect. It may do what
-// it likes, and revive the object, which then is finalized no more. No Weak gives the object back
-// from then on, nor what the finalizer revives of its cycle. Arguments that are Refs are rooted meanwhile, as by
-// Mutator::New. Counted references are passed by value. Throws HeapExhausted, and MisuseError
-// without an Owner, or as Mutator::New: then an argument that was moved in is gone. O(1), and what
-// other threads have dropped of this one's objects.
+// heap, nor pass any other safepoint. What may is its finalizer, `static void Finalize(Ptr<T>
+// self)`: called once, when the last reference has gone or a detection has found the object to be
+// garbage, at the next MakePtr or Owner::Step of the thread that destroys it, or by Collect. It may
+// do what it likes, and revive the object, which then is finalized no more. No Weak gives the
+// object back from then on, nor what the finalizer revives of its cycle. Arguments that are Refs
+// are rooted meanwhile, as by Mutator::New. Counted references are passed by value. Throws
+// HeapExhausted, and MisuseError without an Owner, or as Mutator::New: then an argument that was
+// moved in is gone. O(1), and what other threads have dropped of this one's objects.
 template <typename T, typename... Args>
 Ptr<T> MakePtr(Args&&... args) {
   Owner& owner = Owner::Newest();

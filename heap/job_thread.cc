@@ -1,4 +1,4 @@
-#include "heap/collector_thread.h"
+#include "heap/job_thread.h"
 
 #include <utility>
 
@@ -6,18 +6,19 @@
 
 namespace ebb::internal {
 
-absl::StatusOr<std::unique_ptr<CollectorThread>> CollectorThread::Create(
-    platform::System& system, int niceness, absl::AnyInvocable<void()> run_cycle,
-    absl::AnyInvocable<void()> cycle_ended) {
-  auto collector = absl::WrapUnique(
-      new CollectorThread(system, niceness, std::move(run_cycle), std::move(cycle_ended)));
-  absl::MutexLock lock(&collector->mu_);
-  if (absl::Status status = collector->StartThread(); !status.ok()) return status;
-  return collector;
+absl::StatusOr<std::unique_ptr<JobThread>> JobThread::Create(platform::System& system,
+                                                             absl::string_view name, int niceness,
+                                                             absl::AnyInvocable<void()> job,
+                                                             absl::AnyInvocable<void()> job_ended) {
+  auto thread =
+      absl::WrapUnique(new JobThread(system, name, niceness, std::move(job), std::move(job_ended)));
+  absl::MutexLock lock(&thread->mu_);
+  if (absl::Status status = thread->StartThread(); !status.ok()) return status;
+  return thread;
 }
 
-absl::Status CollectorThread::StartThread() {
-  auto thread = system_.StartThread("ebb-collector", [this] {
+absl::Status JobThread::StartThread() {
+  auto thread = system_.StartThread(name_, [this] {
     platform::LowerPriority(niceness_);
     Loop();
   });
@@ -26,7 +27,7 @@ absl::Status CollectorThread::StartThread() {
   return absl::OkStatus();
 }
 
-CollectorThread::~CollectorThread() {
+JobThread::~JobThread() {
   std::unique_ptr<platform::Thread> thread;
   {
     absl::MutexLock lock(&mu_);
@@ -36,7 +37,7 @@ CollectorThread::~CollectorThread() {
   if (thread != nullptr) thread->Join();
 }
 
-void CollectorThread::Loop() {
+void JobThread::Loop() {
   absl::MutexLock lock(&mu_);
   const auto has_to_do = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return stopping_ || begun_ < wanted_;
@@ -46,44 +47,43 @@ void CollectorThread::Loop() {
     if (stopping_) return;
     ++begun_;
     mu_.Unlock();
-    run_cycle_();
+    job_();
     mu_.Lock();
     ended_ = begun_;
     mu_.Unlock();
-    cycle_ended_();
+    job_ended_();
     mu_.Lock();
   }
 }
 
-void CollectorThread::Request() {
+void JobThread::Request() {
   absl::MutexLock lock(&mu_);
   if (ended_ == wanted_) wanted_ = begun_ + 1;
   // In a forked child. Without a thread the next caller of EnsureThread sees to it.
   if (thread_ == nullptr) StartThread().IgnoreError();
 }
 
-absl::Status CollectorThread::EnsureThread() {
+absl::Status JobThread::EnsureThread() {
   absl::MutexLock lock(&mu_);
   return thread_ != nullptr ? absl::OkStatus() : StartThread();
 }
 
-void CollectorThread::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void JobThread::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   platform::LockAcrossFork(mu_, step);
   if (step != platform::ForkStep::kInChild) return;
-  // Who wanted a cycle is not there, and the thread may have been about to begin one.
+  // Who wanted it is not there, and nor is the thread that was about to begin.
   wanted_ = ended_ = begun_;
   if (thread_ != nullptr) thread_->AbandonInChild();
   thread_ = nullptr;
 }
 
-void CollectorThread::AwaitEnded(int64_t cycle) {
-  const auto ended = [this, cycle]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return ended_ >= cycle || stopping_;
-  };
+void JobThread::AwaitEnded(int64_t job) {
+  const auto ended = [this, job]()
+                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ended_ >= job || stopping_; };
   mu_.Await(absl::Condition(&ended));
 }
 
-void CollectorThread::RunOne() {
+void JobThread::RunOne() {
   absl::MutexLock lock(&mu_);
   wanted_ = begun_ + 1;
   AwaitEnded(wanted_);

@@ -1,6 +1,6 @@
-// CollectorThread: who gets which cycle, how it ends, and a heap that cannot have one.
+// JobThread: who gets which job (here: cycles), how it ends, and a heap that cannot have one.
 
-#include "heap/collector_thread.h"
+#include "heap/job_thread.h"
 
 #include <sys/resource.h>
 
@@ -29,14 +29,14 @@ namespace {
 using platform::Call;
 using platform::FakeSystem;
 
-std::unique_ptr<CollectorThread> NewCollector(platform::System& system,
-                                              absl::AnyInvocable<void()> run_cycle) {
-  auto collector = CollectorThread::Create(system, /*niceness=*/0, std::move(run_cycle));
+std::unique_ptr<JobThread> NewCollector(platform::System& system,
+                                        absl::AnyInvocable<void()> run_cycle) {
+  auto collector = JobThread::Create(system, "job", /*niceness=*/0, std::move(run_cycle));
   CHECK_OK(collector.status());
   return *std::move(collector);
 }
 
-std::unique_ptr<CollectorThread> NewCollector(absl::AnyInvocable<void()> run_cycle) {
+std::unique_ptr<JobThread> NewCollector(absl::AnyInvocable<void()> run_cycle) {
   return NewCollector(platform::System::Real(), std::move(run_cycle));
 }
 
@@ -83,10 +83,10 @@ class DuringACycleTest : public testing::Test {
   }
 
   Cycles cycles_;
-  std::unique_ptr<CollectorThread> collector_ = NewCollector([this] { cycles_.Run(); });
+  std::unique_ptr<JobThread> collector_ = NewCollector([this] { cycles_.Run(); });
 };
 
-TEST(CollectorThreadTest, RunOneRunsOne) {
+TEST(JobThreadTest, RunOneRunsOne) {
   int cycles = 0;  // the lock orders the cycles before what waits for them
   auto collector = NewCollector([&] { ++cycles; });
   for (int i = 1; i <= 100; ++i) {
@@ -144,7 +144,7 @@ TEST_F(DuringACycleTest, CallersShareACycle) {
   EXPECT_LT(cycles_.begun(), kCallers / 2);
 }
 
-TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
+TEST(JobThreadTest, CallersRequestsAndCyclesInAnyOrder) {
   // Relaxed throughout: what is compared is ordered by the collector's lock.
   std::atomic<int64_t> begun = 0;
   std::atomic<int64_t> ended = 0;
@@ -173,12 +173,12 @@ TEST(CollectorThreadTest, CallersRequestsAndCyclesInAnyOrder) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(CollectorThreadTest, IsAsNiceAsToldTo) {
+TEST(JobThreadTest, IsAsNiceAsToldTo) {
   const int before = getpriority(PRIO_PROCESS, 0);
   int niceness = before - 1;
   const auto collector =
-      CollectorThread::Create(platform::System::Real(), /*niceness=*/5,
-                              [&niceness] { niceness = getpriority(PRIO_PROCESS, 0); });
+      JobThread::Create(platform::System::Real(), "job", /*niceness=*/5,
+                        [&niceness] { niceness = getpriority(PRIO_PROCESS, 0); });
   CHECK_OK(collector.status());
   (*collector)->RunOne();
   EXPECT_EQ(niceness, std::min(before + 5, 19));
@@ -215,11 +215,11 @@ class LateSystem : public FakeSystem {
   absl::Notification let_go_;
 };
 
-TEST(CollectorThreadTest, DestructionForgetsACycleThatIsOnlyWanted) {
+TEST(JobThreadTest, DestructionForgetsACycleThatIsOnlyWanted) {
   LateSystem system;
   int cycles = 0;
   auto collector = NewCollector(system, [&] { ++cycles; });
-  CollectorThread* raw = collector.get();
+  JobThread* raw = collector.get();
   raw->Request();
   // The destructor waits for the thread, and the thread for a caller that only the destructor
   // releases.
@@ -232,7 +232,7 @@ TEST(CollectorThreadTest, DestructionForgetsACycleThatIsOnlyWanted) {
   EXPECT_EQ(cycles, 0);
 }
 
-TEST(CollectorThreadTest, DestructionRacesWithRequest) {
+TEST(JobThreadTest, DestructionRacesWithRequest) {
   for (int i = 0; i < 200; ++i) {
     int begun = 0;
     int ended = 0;
@@ -249,18 +249,18 @@ TEST(CollectorThreadTest, DestructionRacesWithRequest) {
   }
 }
 
-TEST(CollectorThreadTest, ThreadIsRefused) {
+TEST(JobThreadTest, ThreadIsRefused) {
   FakeSystem system;
   system.FailOn(Call::kStartThread, 1);
   int cycles = 0;
-  const auto collector = CollectorThread::Create(system, /*niceness=*/0, [&] { ++cycles; });
+  const auto collector = JobThread::Create(system, "job", /*niceness=*/0, [&] { ++cycles; });
   EXPECT_TRUE(absl::IsResourceExhausted(collector.status())) << collector.status();
   EXPECT_EQ(cycles, 0);
 }
 
 // A heap for which no thread can be started at all collects in pauses, by the threads that
 // allocate.
-TEST(CollectorThreadTest, HeapWithoutCollectorThread) {
+TEST(JobThreadTest, HeapWithoutCollectorThread) {
   FakeSystem system;
   system.FailEvery(Call::kStartThread, 1);
   Options options{.max_bytes = 4 << 20, .collector = Collector::kConcurrent, .workers = 2};

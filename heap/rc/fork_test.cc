@@ -1,0 +1,174 @@
+// A process with counted objects forks: the child counts, makes, detects and destroys, whatever the
+// parent's other threads were doing.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/log/check.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "heap/fork_for_test.h"
+#include "heap/rc/rc.h"
+
+namespace ebb::rc {
+namespace {
+
+struct Link {
+  Field<Link> next;
+  int64_t value = 0;
+};
+
+Ptr<Link> Ring(int length) {
+  Ptr<Link> first = MakePtr<Link>();
+  Ptr<Link> last = first;
+  for (int i = 1; i < length; ++i) last = last->next = MakePtr<Link>(nullptr, i);
+  last->next = first;
+  return first;
+}
+
+int64_t Alive(const Domain& domain) {
+  const DomainStats stats = domain.stats();
+  return stats.made - stats.destroyed;
+}
+
+// All that a child may want to do with objects that there were at the fork, and new ones.
+void UseInChild(Heap& heap, Domain& domain, Ptr<Link>& kept) {
+  for (int round = 0; round < 2; ++round) {
+    Ptr<Link> copy = kept;
+    for (int i = 0; i < 1000; ++i) copy = copy->next;
+    Ring(3);
+    const int64_t before = Alive(domain);
+    const absl::StatusOr<Detection> detection = domain.Collect(absl::ZeroDuration());
+    CHECK_OK(detection.status());
+    CHECK_GE(detection->collected, 3);
+    CHECK_EQ(Alive(domain), before - detection->collected);
+    CHECK(copy->next->next->next == copy);
+    CHECK_OK(heap.Collect());
+    CHECK_OK(heap.Verify());
+  }
+  Weak<Link> weak = kept;
+  kept = nullptr;
+  CHECK_OK(domain.Collect().status());
+  CHECK(weak.Upgrade() == nullptr);
+}
+
+class RcForkTest : public testing::TestWithParam<Collector> {
+ protected:
+  // So large that garbage of the parent's threads leaves a child some room.
+  static Options LargerOptions() {
+    Options options = OptionsFor(GetParam());
+    options.max_bytes = 64 << 20;
+    return options;
+  }
+
+  std::unique_ptr<Heap> heap_ = NewHeap(LargerOptions());
+};
+
+TEST_P(RcForkTest, AChildUsesWhatThereIs) {
+  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
+  Domain domain(*heap_);
+  Mutator mutator(*heap_);
+  Owner owner(domain, mutator);
+  Ptr<Link> kept = Ring(3);
+  Ring(4);
+  EXPECT_TRUE(Fork([&] { UseInChild(*heap_, domain, kept); }));
+  EXPECT_EQ(domain.Collect()->collected, 4);
+  EXPECT_EQ(Alive(domain), 3);
+}
+
+// A thread that owns objects and is not there in the child: they are merged as they are dropped,
+// and its figures stay.
+TEST_P(RcForkTest, ObjectsOfThreadsThatAreNotThere) {
+  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
+  Domain domain(*heap_);
+  Ptr<Link> kept, others;
+  absl::Notification made, done;
+  std::thread thread([&] {
+    Mutator mutator(*heap_);
+    Owner owner(domain, mutator);
+    kept = Ring(3);
+    others = MakePtr<Link>();
+    Ring(5);
+    const Blocking blocking(mutator);
+    made.Notify();
+    done.WaitForNotification();
+  });
+  made.WaitForNotification();
+  Mutator mutator(*heap_);
+  Owner owner(domain, mutator);
+  Weak<Link> weak = others;
+  EXPECT_TRUE(Fork([&] {
+    CHECK_EQ(Alive(domain), 9);
+    others = nullptr;
+    owner.Step();
+    CHECK(weak.Upgrade() == nullptr);
+    CHECK_EQ(domain.Collect(absl::ZeroDuration())->collected, 5);
+    UseInChild(*heap_, domain, kept);
+    CHECK_EQ(Alive(domain), 0);
+    // A new thread gets its index.
+    std::thread([&] {
+      Mutator its_mutator(*heap_);
+      Owner its_owner(domain, its_mutator);
+      Ring(2);
+      CHECK_EQ(domain.Collect()->collected, 2);
+    }).join();
+  }));
+  done.Notify();
+  {
+    const Blocking blocking(mutator);
+    thread.join();
+  }
+  EXPECT_EQ(Alive(domain), 9);
+}
+
+// Forks at random moments beside threads that do everything.
+TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
+  Domain domain(*heap_, {.detect = Detect::kBackground, .detect_after = 100});
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      Mutator mutator(*heap_);
+      Owner owner(domain, mutator);
+      while (!stop.load(std::memory_order_relaxed)) {  // publishes nothing
+        try {
+          Ptr<Link> ring = Ring(10);
+          std::thread([copy = ring] {}).join();
+          Ring(100);
+          owner.Step(10);
+        } catch (const HeapExhausted&) {
+        }
+      }
+    });
+  }
+  {
+    Mutator mutator(*heap_);
+    Owner owner(domain, mutator);
+    Ptr<Link> kept = Ring(3);
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_TRUE(Fork([&] {
+        CHECK(kept->next->next->next == kept);
+        if (kChildMayStartThreads) UseInChild(*heap_, domain, kept);
+      }));
+      mutator.Safepoint();
+    }
+  }
+  stop.store(true, std::memory_order_relaxed);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(domain.Collect().ok());
+  EXPECT_EQ(Alive(domain), 0);
+}
+
+std::string NameOf(const testing::TestParamInfo<Collector>& info) {
+  return ForkCase{info.param, Forker::kRuns}.name();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RcForkTest, testing::ValuesIn(kCollectors), NameOf);
+
+}  // namespace
+}  // namespace ebb::rc
