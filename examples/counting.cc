@@ -23,6 +23,17 @@ struct Part {
 };
 // [/counting]
 
+// What a destructor may not do, a finalizer may: make objects, and keep this one.
+struct Draft {
+  rc::Field<Draft> newer;
+  rc::Ptr<Draft>* drawer = nullptr;
+  static void Finalize(rc::Ptr<Draft> self) {
+    if (self->drawer == nullptr) return;
+    self->newer = rc::MakePtr<Draft>();
+    *self->drawer = self;
+  }
+};
+
 rc::Ptr<Part> NewPart(ebb::Mutator& mutator, std::string_view title, rc::Ptr<Part> rest) {
   return rc::MakePtr<Part>(nullptr, std::move(rest), nullptr, mutator.NewString(title));
 }
@@ -55,7 +66,14 @@ int main() {
   // [/counting]
   std::cout << (chapter->owner.Upgrade() == nullptr ? "its book has gone" : "?") << "\n";
   chapter->rest->rest = chapter;  // a cycle
+  const rc::WeakCallback told(chapter, [] { std::cout << "told that a chapter has gone\n"; });
   chapter = nullptr;
   std::cout << domain.Collect()->collected << " found in a cycle\n";
   std::cout << domain.stats().destroyed << " of " << domain.stats().made << " destroyed\n";
+
+  rc::Ptr<Draft> drawer;
+  rc::MakePtr<Draft>(nullptr, &drawer);  // dropped at once
+  while (owner.Step()) {
+  }
+  std::cout << (drawer != nullptr && drawer->newer != nullptr ? "a draft was kept\n" : "?\n");
 }

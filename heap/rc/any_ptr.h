@@ -14,8 +14,8 @@
 
 namespace ebb::rc {
 
-// Counts as a Ptr does, of which type its object may be is not known. Made from any reference,
-// implicitly, and compared with any.
+// Counts as a Ptr does; the object may be of any type. Made from any reference, implicitly, and
+// compared with any.
 class AnyPtr : public internal::Reference<internal::CountedObject> {
  public:
   AnyPtr() = default;
@@ -28,16 +28,19 @@ class AnyPtr : public internal::Reference<internal::CountedObject> {
   // A reference that is counted already.
   static AnyPtr Adopt(internal::Cell* cell) { return AnyPtr(Reference::Adopt(cell)); }
   void* get() const = delete;
+  void* operator->() const = delete;
+  void operator*() const = delete;
 
-  // The object, if it was made by MakePtr<T>; else null. By threads with a Mutator of the heap.
+  // The object, if it was made by MakePtr<T>, for this very T; else null, as where the domain has
+  // gone. By threads with a Mutator of the heap.
   template <typename T>
   Ptr<T> As() const {
     if (type() != &internal::kDescriptor<T>) return nullptr;
     cell()->Retain();
     return internal::Reference<T>::Adopt(cell());
   }
-  // Its type's, as the compiler spells it; empty of null, and where the domain has gone. By threads
-  // with a Mutator of the heap.
+  // Its type's, as the compiler spells it, good for ever; empty of null, and where the domain has
+  // gone. By threads with a Mutator of the heap.
   std::string_view type_name() const { return type() == nullptr ? "" : type()->name; }
 
  private:

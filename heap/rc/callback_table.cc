@@ -41,8 +41,7 @@ void CallbackTable::Add(std::shared_ptr<Callback> callback) {
   absl::MutexLock lock(&mu_);
   of_cell_[&cell].PushFront(std::move(callback));
   cell.RetainWeak();
-  // Relaxed: see empty().
-  size_.store(static_cast<int64_t>(of_cell_.size()), std::memory_order_relaxed);
+  NoteSize();
 }
 
 void CallbackTable::Remove(const Callback& callback) {
@@ -51,8 +50,7 @@ void CallbackTable::Remove(const Callback& callback) {
   if (list == of_cell_.end()) return;
   list->second.Remove(callback);
   if (list->second.empty()) of_cell_.erase(list);
-  // Relaxed: see empty().
-  size_.store(static_cast<int64_t>(of_cell_.size()), std::memory_order_relaxed);
+  NoteSize();
 }
 
 CallbackList CallbackTable::TakeOf(Cell& cell) {
@@ -61,9 +59,26 @@ CallbackList CallbackTable::TakeOf(Cell& cell) {
   if (list == of_cell_.end()) return {};
   CallbackList taken = std::move(list->second);
   of_cell_.erase(list);
+  NoteSize();
+  return taken;
+}
+
+void CallbackTable::AddOrphans(CallbackList callbacks) {
+  if (callbacks.empty()) return;
+  absl::MutexLock lock(&mu_);
+  orphans_.Append(std::move(callbacks));
+  has_orphans_.store(true, std::memory_order_relaxed);  // a hint
+}
+
+CallbackList CallbackTable::TakeOrphans() {
+  absl::MutexLock lock(&mu_);
+  has_orphans_.store(false, std::memory_order_relaxed);  // a hint
+  return std::move(orphans_);
+}
+
+void CallbackTable::NoteSize() {
   // Relaxed: see empty().
   size_.store(static_cast<int64_t>(of_cell_.size()), std::memory_order_relaxed);
-  return taken;
 }
 
 }  // namespace ebb::rc::internal

@@ -12,6 +12,7 @@ constinit thread_local ThreadIndex this_thread = kOwnsNothing;
 
 static_assert(sizeof(Cell) == sizeof(uint32_t));
 static_assert(sizeof(CellChunk) <= CellChunk::kBytes);
+static_assert(CellChunk::kCells <= CellMarks::kMost);
 
 void Cell::RetainSlow() {
   const ThreadIndex owner = owner_.load(std::memory_order_relaxed);  // as in Retain
@@ -198,8 +199,7 @@ void Cell::Revive() {
 }
 
 CellChunk::Marks& CellChunk::MakeMarks() {
-  // Acquire: pairs with the release below; the payload is the marks.
-  if (Marks* there = marks.load(std::memory_order_acquire); there != nullptr) return *there;
+  if (Marks* there = FindMarks(); there != nullptr) return *there;
   auto made = std::make_unique<Marks>();
   Marks* before = nullptr;
   // Acq_rel: this thread's marks are published, or another's found.
@@ -211,16 +211,15 @@ CellChunk::Marks& CellChunk::MakeMarks() {
 }
 
 bool Cell::is_untracked() const {
-  // Acquire: as in IsLeftAlone.
-  const CellChunk::Marks* marks = chunk().marks.load(std::memory_order_acquire);
+  const CellChunk::Marks* marks = chunk().FindMarks();
   return marks != nullptr && marks->untracked.Test(index());
 }
 
 void Cell::set_untracked(bool untracked) const {
   if (untracked) {
     chunk().MakeMarks().untracked.Set(index());
-  } else if (is_untracked()) {
-    chunk().MakeMarks().untracked.Clear(index());
+  } else if (CellChunk::Marks* marks = chunk().FindMarks(); marks != nullptr) {
+    marks->untracked.Clear(index());
   }
 }
 

@@ -128,8 +128,8 @@ class Cell {
   // references.
   void Revive();
 
-  // What detections leave alone (Domain::Untrack, Freeze). While the caller has a reference, or
-  // nobody destroys objects.
+  // What detections leave alone (Domain::Untrack, Freeze). A hint, unless the caller has a
+  // reference.
   bool is_untracked() const;
   void set_untracked(bool untracked) const;
   bool IsLeftAlone() const;
@@ -197,7 +197,7 @@ class Cell {
 };
 
 // What cycle detection leaves alone in a chunk, by a cell's index. Relaxed, all: who marks an
-// object has a reference to it.
+// object has a reference to it, or is told that it may be late (Domain::Freeze).
 class CellMarks {
  public:
   void Set(size_t index) { words_[index / 64].fetch_or(Bit(index), std::memory_order_relaxed); }
@@ -219,7 +219,11 @@ class CellMarks {
  private:
   static uint64_t Bit(size_t index) { return uint64_t{1} << (index % 64); }
 
-  std::array<std::atomic<uint64_t>, 128> words_ = {};
+  static constexpr size_t kWords = 128;  // for CellChunk::kCells
+  std::array<std::atomic<uint64_t>, kWords> words_ = {};
+
+ public:
+  static constexpr size_t kMost = 64 * kWords;
 };
 
 // Cells in aligned pieces of memory, column by column. They outlive the heap of their objects for
@@ -241,6 +245,8 @@ struct CellChunk {
   };
   std::atomic<Marks*> marks = nullptr;
   ~CellChunk() { delete marks.load(std::memory_order_relaxed); }
+  // Acquire: pairs with the release in MakeMarks; the payload is the marks.
+  Marks* FindMarks() const { return marks.load(std::memory_order_acquire); }
   // May throw std::bad_alloc.
   Marks& MakeMarks();
   alignas(kHeaderBytes) std::array<Cell, kCells> owners;
@@ -267,8 +273,7 @@ inline uint32_t Cell::ChangeOwnersCount(int by) {
 }
 inline std::atomic<int64_t>& Cell::shared() const { return chunk().shared[index()]; }
 inline bool Cell::IsLeftAlone() const {
-  // Acquire: pairs with the release in MakeMarks; the payload is the marks.
-  const CellChunk::Marks* marks = chunk().marks.load(std::memory_order_acquire);
+  const CellChunk::Marks* marks = chunk().FindMarks();
   return marks != nullptr && (marks->untracked.Test(index()) || marks->frozen.Test(index()));
 }
 inline Field<CountedObject>* Cell::address() const {
@@ -303,9 +308,7 @@ inline Cell::Outcome Cell::MergeZero() {
 }
 
 inline bool Cell::Finish() {
-  // Acquire: as in IsLeftAlone.
-  CellChunk::Marks* const marks = chunk().marks.load(std::memory_order_acquire);
-  if (marks != nullptr) [[unlikely]] {
+  if (CellChunk::Marks* marks = chunk().FindMarks(); marks != nullptr) [[unlikely]] {
     marks->untracked.Clear(index());
     marks->frozen.Clear(index());
   }

@@ -140,14 +140,13 @@ void CycleDetector::MarkAlive() {
   });
 }
 
-// For what will be set aside: as many as there were when all were counted. Objects that are made
-// since then in cells of others may be more, and take room from these. How many are found.
+// For all that may be set aside. How many are found.
 int64_t CycleDetector::MakeRoomForCells() {
   size_t found = 0;
   ForEachFound([&found](Place) { ++found; });
   finalizable_.clear();
-  finalizable_.reserve(std::min(found, with_finalizer_));
-  kept_.reserve(kept_.size() + (debug_.save_all ? found : std::min(found, uncollectable_)));
+  if (with_finalizer_ > 0) finalizable_.reserve(found);
+  if (uncollectable_ > 0 || debug_.save_all) kept_.reserve(kept_.size() + found);
   return static_cast<int64_t>(found);
 }
 
@@ -239,7 +238,10 @@ void CycleDetector::SetFinalizableAside() {
     return true;
   };
   SetAside(finalizable_, &Detection::finalized, take, [this](Place place) {
-    MarkFrom(place, State::kAside, [](Cell& cell) { cell.Clear(); });
+    MarkFrom(place, State::kAside, [this](Cell& cell) {
+      cell.Clear();
+      if (!table_.callbacks().empty()) callbacks_.Append(table_.callbacks().TakeOf(cell));
+    });
   });
 }
 
@@ -249,10 +251,7 @@ bool CycleDetector::SetAside(std::vector<Cell*>& cells, int64_t Detection::* fig
   const size_t before = cells.size();
   ForEachFound([&](Place place) {
     Cell& cell = place.cell();
-    // Since CountFromOutside, objects may have been made in cells of others: see MakeRoomForCells.
-    if (cells.size() < cells.capacity() && take(CountedTypeOf(cell.Load()), cell)) {
-      cells.push_back(&cell);
-    }
+    if (take(CountedTypeOf(cell.Load()), cell)) cells.push_back(&cell);
   });
   figures_.*figure += static_cast<int64_t>(cells.size() - before);
   for (size_t i = before; i < cells.size(); ++i) {
@@ -278,7 +277,8 @@ void CycleDetector::Spare(Place place) {
 }
 
 // Fields that lead from dead to dead are null from here on, and nothing is counted for that. (Where
-// there was no room for one that has a finalizer, that is called as if its count had gone.)
+// no object had a finalizer at first, one that was made since then in another's cell may be here:
+// its finalizer is called as if its count had gone.)
 void CycleDetector::Execute() {
   ForEachFound([&](Place place) {
     ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
+#include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
@@ -72,11 +73,14 @@ class CycleDetector {
   // do not lead to one another any more.
   CellList TakeDead() { return std::move(dead_); }
   // Those of which the finalizers are to be called, with one reference each.
-  const std::vector<Cell*>& finalizable() const { return finalizable_; }
+  bool has_finalizable() const { return !finalizable_.empty(); }
   std::vector<Cell*> TakeFinalizable() { return std::move(finalizable_); }
   // Garbage that stays as it is, with one reference each: uncollectable, or all if that is asked
   // for (DetectionDebug::save_all).
   std::vector<Cell*> TakeKept() { return std::move(kept_); }
+
+  // The WeakCallbacks of all that was set aside for finalizers.
+  CallbackList TakeCallbacks() { return std::move(callbacks_); }
 
   const Detection& figures() const { return figures_; }
 
@@ -118,7 +122,7 @@ class CycleDetector {
   // Spares all of the state kFound of which f(place) is false. Whether there were none.
   template <typename F>
   bool SpareUnless(F f);
-  // Adds to `cells`, as there is room for them, and to the figure, those found of which
+  // Adds to `cells`, which has room for them, and to the figure, those found of which
   // take(type, cell) is true. Then calls f(place) for those that are still found then. Whether
   // there were none.
   template <typename Take, typename F>
@@ -142,6 +146,7 @@ class CycleDetector {
   CellList dead_;
   std::vector<Cell*> finalizable_;
   std::vector<Cell*> kept_;
+  CallbackList callbacks_;
   Detection figures_;
 };
 

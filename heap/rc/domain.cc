@@ -306,7 +306,7 @@ Domain::~Domain() {
     LOG(WARNING) << "an ebb::rc::Domain goes with " << garbage << " objects in its list of garbage";
   }
   internal::OwnerQueues::Get().Drain(&Owner::Died);  // of this thread's, some may be orphans here
-  if (!state_->table().has_orphans()) return;
+  if (!state_->table().has_orphans() && !state_->table().callbacks().has_orphans()) return;
   // What died on threads without an Owner, and nobody took over since.
   try {
     Mutator mutator(state_->heap());

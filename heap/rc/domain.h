@@ -59,18 +59,19 @@ struct Detection {
 // What a domain calls: the destructors and finalizers of objects, and WeakCallbacks.
 enum class Called { kDestructor, kFinalizer, kWeakCallback };
 
-// What a domain tells. Thread-safe: any thread that detects, makes or drops objects calls it. What
-// it throws is logged.
+// What a domain tells. Overrides must be thread-safe: any thread that detects, makes or drops
+// objects calls them. What they throw is logged.
 class Listener {
  public:
   virtual ~Listener() = default;
-  // Before a detection and after it, destructors and finalizers included, by its thread, which is
-  // the only one that detects meanwhile; so Collect is an error there. The Status: as of Collect.
+  // Before a detection and after it, destructors and finalizers included, by its thread. May
+  // allocate; but Collect is an error there, and who waits for a thread that may be in Collect
+  // waits for ever. The Status: as of Collect.
   virtual void OnDetectionStart() {}
   virtual void OnDetectionEnd(const absl::StatusOr<Detection>&) {}
   // Something has thrown: std::current_exception(). `type` is the object's, where that is known.
-  // Logs an error unless it is overridden. In a destructor's place: it must not allocate from a
-  // heap.
+  // Logs an error unless it is overridden. It must not allocate from a heap if a destructor has
+  // thrown (one that is noexcept(false), that is).
   virtual void OnException(Called called, std::string_view type);
 };
 
@@ -79,7 +80,8 @@ struct DetectionDebug {
   bool stats = false;          // logs what each detection did
   bool collectable = false;    // logs the types of what it is about to destroy or finalize,
   bool uncollectable = false;  // and of what it puts into the list of garbage
-  bool save_all = false;       // puts all garbage there: none is finalized or destroyed
+  // Puts all garbage there: none is finalized or destroyed, until the list is taken.
+  bool save_all = false;
 };
 
 struct DomainOptions {
@@ -124,6 +126,7 @@ class Domain {
   // its Fields to the others as null, and those that lead elsewhere as they are. From the moment
   // they are found no Upgrade gives them back. Those with finalizers, and what these may reach, are
   // destroyed after the finalizers have been called, unless that has revived them: see MakePtr.
+  // Calls what else is due, as Owner::Step does.
   // What an rc::Ptr refers to is alive wherever that
   // lies, as is what a Field refers to that is not a member, or in members that are structs or
   // arrays: in a container, say.
@@ -136,11 +139,12 @@ class Domain {
   // then on.
   //
   // A safepoint, of all heaps that the thread is attached to. Any thread; one without an Owner is
-  // attached for the call. Errors: FailedPrecondition in a destructor, in a NoSafepoint scope, or
-  // while the Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is
-  // no memory (9 bytes a cell, 8 for each suspect that another thread made), and then nothing is
-  // destroyed. O(objects of the domain), unless what seems to be garbage keeps turning out not to
-  // be: see CycleDetector::Run.
+  // attached for the call. Errors: FailedPrecondition in a destructor, in what a detection calls (a
+  // finalizer, a Listener) or in what VisitObjects does, in a NoSafepoint scope, or while the
+  // Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is no memory
+  // (9 bytes a cell, 8 for each suspect that another thread made), and then nothing is destroyed.
+  // O(objects of the domain), unless what seems to be garbage keeps turning out not to be: see
+  // CycleDetector::Run.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
   // Whether cycles are looked for without being asked to; at first, as the options say. Enabled
@@ -151,25 +155,27 @@ class Domain {
 
   // What detections leave alone: they do not look at such an object, so what it refers to is alive,
   // and so is it. It is destroyed as ever when its last reference goes. May throw std::bad_alloc.
-  void Track(const AnyPtr& object);  // as each is at first
-  void Untrack(const AnyPtr& object);
-  static bool IsTracked(const AnyPtr& object);
-  // The same for all that there is now, until Unfreeze; and how many of it are still there. (What
-  // another thread destroys meanwhile may leave its place frozen for what is made there.)
-  // O(objects).
+  // Any thread; O(1).
+  static void Track(const AnyPtr& object);  // as each is at first
+  static void Untrack(const AnyPtr& object);
+  static bool IsTracked(const AnyPtr& object);  // whether or not it is frozen
+  // The same for all that there is now, and what was frozen before, until Unfreeze; and how many of
+  // it are still there. Any thread. (What another thread destroys meanwhile may leave its place
+  // frozen for what is made there.) May throw std::bad_alloc half done. O(cells).
   void Freeze();
   void Unfreeze();
   int64_t FreezeCount() const;
 
-  // Whether the object has a finalizer, and that has been called. By threads with a Mutator of the
-  // heap.
+  // Whether the object has a finalizer, and that has been called or is about to be. By threads with
+  // a Mutator of the heap.
   static bool IsFinalized(const AnyPtr& object);
 
   // Questions, for debugging: while no other thread makes or drops references to objects of the
-  // domain. Safepoints, and errors, as of Collect; ResourceExhausted if there is no memory for the
-  // answer. O(objects), but for Referents.
+  // domain. They wait for another thread's detection to end. Safepoints, and errors, as of Collect;
+  // ResourceExhausted if there is no memory for the answer. O(cells), but for Referents.
   //
-  // Calls visit(object) for each that is alive, until that is false. It may do what it likes.
+  // Calls visit(object) for each that is alive, until that is false. It may do what it likes but
+  // Collect; what it throws passes through.
   absl::Status VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit);
   absl::StatusOr<std::vector<AnyPtr>> Objects();
   // Those with a Field that leads to one of `objects`.
@@ -177,11 +183,14 @@ class Domain {
   // What the Fields of `objects` lead to, as often as they do.
   absl::StatusOr<std::vector<AnyPtr>> Referents(absl::Span<const AnyPtr> objects);
 
+  // From the next detection on. Logged as INFO.
   void SetDebug(const DetectionDebug& debug);
-  // The list of garbage: what detections found and did not destroy, because its type is
-  // uncollectable (`static constexpr bool kUncollectable = true`), or because of save_all. Whatever
-  // such an object leads to stays as it is, too. The list is empty then; what remains in it when
-  // the Domain goes is dropped.
+  // The list of garbage, which is empty then: objects of which detections found out that only
+  // cycles keep them, and that were not destroyed because their type is uncollectable
+  // (`static constexpr bool kUncollectable = true`, public), or because of save_all. Whatever such
+  // an object leads to stays as it is, too. Who drops what this returns without having broken the
+  // cycles finds it here again. What remains in the list when the Domain goes is dropped. May throw
+  // std::bad_alloc.
   std::vector<AnyPtr> TakeGarbage();
 
   // For Ebb's own classes.

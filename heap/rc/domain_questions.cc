@@ -40,19 +40,31 @@ AnyPtr Retained(Cell& cell) {
   return AnyPtr::Adopt(&cell);
 }
 
-// f(owner) on an attached thread, with the errors of the questions.
+// f() on a thread that is attached, while no other one detects, with the errors of the questions.
 template <typename F>
 absl::Status Ask(Domain& domain, const char* what, F f) {
   internal::Attached attached(domain, what);
   if (!attached.status().ok()) return attached.status();
   absl::Status status = attached.owner().mutator().CheckMayStop(what);
   if (!status.ok()) return status;
+  attached.owner().InTurn([&] { status = f(); });
+  return status;
+}
+
+absl::Status NoMemory(const char* what) {
+  return absl::ResourceExhaustedError(absl::StrCat(what, ": no memory for the answer"));
+}
+
+// The answer that ask(answer) gives.
+template <typename F>
+absl::StatusOr<std::vector<AnyPtr>> Answer(const char* what, F ask) {
+  std::vector<AnyPtr> answer;
   try {
-    f();
+    if (absl::Status status = ask(answer); !status.ok()) return status;
   } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError(absl::StrCat(what, ": no memory for the answer"));
+    return NoMemory(what);
   }
-  return absl::OkStatus();
+  return answer;
 }
 
 }  // namespace
@@ -80,18 +92,16 @@ void Domain::Freeze() {
 
 void Domain::Unfreeze() {
   for (CellChunk* chunk : state_->table().Chunks()) {
-    // Acquire: as in Cell::IsLeftAlone.
-    CellChunk::Marks* const marks = chunk->marks.load(std::memory_order_acquire);
-    if (marks != nullptr) marks->frozen.ClearAll();
+    if (CellChunk::Marks* marks = chunk->FindMarks(); marks != nullptr) marks->frozen.ClearAll();
   }
 }
 
 int64_t Domain::FreezeCount() const {
   int64_t count = 0;
   for (CellChunk* chunk : state_->table().Chunks()) {
-    // Acquire: as in Cell::IsLeftAlone.
-    const CellChunk::Marks* const marks = chunk->marks.load(std::memory_order_acquire);
-    if (marks != nullptr) count += marks->frozen.Count();
+    if (CellChunk::Marks* marks = chunk->FindMarks(); marks != nullptr) {
+      count += marks->frozen.Count();
+    }
   }
   return count;
 }
@@ -103,61 +113,75 @@ bool Domain::IsFinalized(const AnyPtr& object) {
 }
 
 absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) {
-  return Ask(*this, "ebb::rc::Domain::VisitObjects", [&] {
-    for (CellChunk* chunk : state_->table().Chunks()) {
+  constexpr char kWhat[] = "ebb::rc::Domain::VisitObjects";
+  return Ask(*this, kWhat, [&] {
+    std::vector<CellChunk*> chunks;
+    try {
+      chunks = state_->table().Chunks();
+    } catch (const std::bad_alloc&) {
+      return NoMemory(kWhat);
+    }
+    for (CellChunk* chunk : chunks) {
       Mutator::SafepointOfThread();
       for (Cell& cell : chunk->owners) {
         if (cell.Load() == nullptr || !cell.TryRetain()) continue;
-        if (!visit(AnyPtr::Adopt(&cell))) return;
+        if (!visit(AnyPtr::Adopt(&cell))) return absl::OkStatus();
       }
     }
+    return absl::OkStatus();
   });
 }
 
 absl::StatusOr<std::vector<AnyPtr>> Domain::Objects() {
-  std::vector<AnyPtr> objects;
-  absl::Status status = VisitObjects([&](const AnyPtr& object) {
-    objects.push_back(object);
-    return true;
+  return Answer("ebb::rc::Domain::Objects", [this](std::vector<AnyPtr>& objects) {
+    return VisitObjects([&](const AnyPtr& object) {
+      objects.push_back(object);
+      return true;
+    });
   });
-  if (!status.ok()) return status;
-  return objects;
 }
 
 absl::StatusOr<std::vector<AnyPtr>> Domain::Referrers(absl::Span<const AnyPtr> objects) {
-  absl::flat_hash_set<const Cell*> wanted;
-  for (const AnyPtr& object : objects) wanted.insert(object.cell());
-  std::vector<AnyPtr> referrers;
-  absl::Status status = VisitObjects([&](const AnyPtr& object) {
-    bool refers = false;
-    ForEachReferent(object, [&](Cell& cell) { return !(refers = wanted.contains(&cell)); });
-    if (refers) referrers.push_back(object);
-    return true;
+  return Answer("ebb::rc::Domain::Referrers", [&](std::vector<AnyPtr>& referrers) {
+    absl::flat_hash_set<const Cell*> wanted;
+    for (const AnyPtr& object : objects) wanted.insert(object.cell());
+    return VisitObjects([&](const AnyPtr& object) {
+      bool refers = false;
+      ForEachReferent(object, [&](Cell& cell) { return !(refers = wanted.contains(&cell)); });
+      if (refers) referrers.push_back(object);
+      return true;
+    });
   });
-  if (!status.ok()) return status;
-  return referrers;
 }
 
 absl::StatusOr<std::vector<AnyPtr>> Domain::Referents(absl::Span<const AnyPtr> objects) {
-  std::vector<AnyPtr> referents;
-  absl::Status status = Ask(*this, "ebb::rc::Domain::Referents", [&] {
-    for (const AnyPtr& object : objects) {
-      if (object == nullptr) continue;
-      ForEachReferent(object, [&](Cell& cell) {
-        referents.push_back(Retained(cell));
-        return true;
-      });
-    }
+  constexpr char kWhat[] = "ebb::rc::Domain::Referents";
+  return Answer(kWhat, [&](std::vector<AnyPtr>& referents) {
+    return Ask(*this, kWhat, [&] {
+      for (const AnyPtr& object : objects) {
+        if (object == nullptr) continue;
+        ForEachReferent(object, [&](Cell& cell) {
+          referents.push_back(Retained(cell));
+          return true;
+        });
+      }
+      return absl::OkStatus();
+    });
   });
-  if (!status.ok()) return status;
-  return referents;
 }
 
 void Domain::SetDebug(const DetectionDebug& debug) { state_->set_debug(debug); }
 
 std::vector<AnyPtr> Domain::TakeGarbage() {
+  const std::vector<Cell*> cells = state_->TakeGarbage();
   std::vector<AnyPtr> garbage;
-  for (Cell* cell : state_->TakeGarbage()) garbage.push_back(AnyPtr::Adopt(cell));
+  try {
+    garbage.reserve(cells.size());
+  } catch (const std::bad_alloc&) {
+    for (Cell* cell : cells) cell->Release();  // to be found again
+    throw;
+  }
+  for (Cell* cell : cells) garbage.push_back(AnyPtr::Adopt(cell));
   return garbage;
 }
 

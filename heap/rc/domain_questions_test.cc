@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -101,24 +102,76 @@ TEST(QuestionsTest, AreErrorsWhereNoSafepointMayBe) {
   }
 }
 
+TEST(QuestionsTest, ByAThreadThatIsNotAttached) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  link->next = link;
+  const Blocking blocking(c.mutator);
+  std::thread([&] {
+    EXPECT_EQ(c.domain.Objects()->size(), 1u);
+    EXPECT_EQ(c.domain.Referrers({link})->size(), 1u);
+    EXPECT_EQ(c.domain.Referents({link})->size(), 1u);
+  }).join();
+}
+
+TEST(QuestionsTest, AVisitMayThrowAndMayNotCollect) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  EXPECT_THROW((void)c.domain.VisitObjects([&](const AnyPtr&) -> bool {
+    EXPECT_EQ(c.domain.Collect().status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(c.domain.Objects()->size(), 1u);
+    throw 1;
+  }),
+               int);
+  EXPECT_TRUE(c.domain.Collect().ok());
+}
+
+// The thread detects all the while.
+TEST(QuestionsTest, BesideDetections) {
+  Counting c({.detect = Detect::kBackground, .detect_after = 0, .detect_share = 0},
+             /*max_bytes=*/64 << 20);
+  for (int i = 0; i < 100; ++i) {
+    for (int j = 0; j < 500; ++j) Pair<Link>();
+    int64_t visited = 0;
+    ASSERT_TRUE(c.domain
+                    .VisitObjects([&](const AnyPtr& object) {
+                      visited += object.As<Link>() != nullptr ? 1 : 0;
+                      return true;
+                    })
+                    .ok());
+    EXPECT_LE(visited, 1000 * (i + 1));
+  }
+}
+
+TEST(QuestionsTest, OfADomainThatHasGone) {
+  AnyPtr left;
+  {
+    Counting c;
+    left = MakePtr<Link>();
+  }
+  EXPECT_EQ(left.type_name(), "");
+  EXPECT_EQ(left.As<Link>(), nullptr);
+  EXPECT_FALSE(Domain::IsFinalized(left));
+}
+
 TEST(QuestionsTest, WhatIsNotTrackedIsNotCollected) {
   Counting c;
   Ptr<Link> pair = Pair<Link>();
   Weak<Link> weak = pair;
   EXPECT_TRUE(Domain::IsTracked(pair));
-  c.domain.Untrack(pair->next);
+  Domain::Untrack(pair->next);
   EXPECT_TRUE(Domain::IsTracked(pair));
   EXPECT_FALSE(Domain::IsTracked(pair->next));
   pair = nullptr;
   EXPECT_EQ(Collect(c).visited, 1);
   EXPECT_EQ(c.alive(), 2);
   pair = weak.Upgrade();
-  c.domain.Track(pair->next);
+  Domain::Track(pair->next);
   pair = nullptr;
   EXPECT_EQ(Collect(c).collected, 2);
   // The place of what died is as any other.
   pair = MakePtr<Link>();
-  c.domain.Untrack(pair);
+  Domain::Untrack(pair);
   pair = nullptr;
   std::vector<Ptr<Link>> links;
   for (int i = 0; i < 10; ++i) links.push_back(MakePtr<Link>());

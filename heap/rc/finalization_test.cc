@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -10,14 +11,21 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/log_severity.h"
+#include "absl/log/scoped_mock_log.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 
 namespace ebb::rc {
 namespace {
+
+using ::testing::_;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 struct Mourned;
 
@@ -103,6 +111,82 @@ TEST(FinalizationTest, TheLastOwnerCallsWhatIsDue) {
     Owner owner(domain, mutator);
     New(book, 1);
   }
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+}
+
+// A list, of which each dies as the one before is finalized: until nothing is due any more.
+TEST(FinalizationTest, TheLastOwnerCallsAllThatBecomesDue) {
+  Book book;
+  int calls = 0;
+  auto heap = NewHeap(Options{.collector = CollectorUnderTest()});
+  {
+    Domain domain(*heap);
+    Mutator mutator(*heap);
+    Owner owner(domain, mutator);
+    Ptr<Mourned> list;
+    for (int i = 0; i < 10; ++i) {
+      Ptr<Mourned> longer = New(book, i);
+      longer->next = std::move(list);
+      list = std::move(longer);
+    }
+    std::vector<WeakCallback> callbacks;
+    for (Ptr<Mourned> at = list; at != nullptr; at = at->next) {
+      callbacks.emplace_back(at, [&] { ++calls; });
+    }
+    list = nullptr;
+    while (owner.Step(1)) {
+      if (calls == 5) break;
+    }
+    callbacks.clear();
+  }
+  EXPECT_EQ(book.lines.size(), 20u);
+  EXPECT_EQ(calls, 5);
+}
+
+// On threads without an Owner, which leave it to the next one.
+TEST(FinalizationTest, WhatDiesElsewhereIsFinalizedByWhoComesNext) {
+  Book book;
+  auto heap = NewHeap(Options{.collector = CollectorUnderTest()});
+  Domain domain(*heap);
+  int calls = 0;
+  WeakCallback callback;
+  Ptr<Mourned> object;
+  {
+    Mutator mutator(*heap);
+    Owner owner(domain, mutator);
+    object = New(book, 1);
+    callback = WeakCallback(object, [&] { ++calls; });
+  }
+  object = nullptr;
+  EXPECT_EQ(book.lines, Lines());
+  {
+    Mutator mutator(*heap);
+    Owner owner(domain, mutator);
+    // It may call nothing here, and leaves it to the next one.
+    const NoSafepoint scope(mutator);
+    owner.Step();
+    EXPECT_EQ(calls, 0);
+    std::optional<Owner> inner(std::in_place, domain, mutator);
+    inner->Step();
+    inner.reset();
+  }
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+  EXPECT_EQ(calls, 1);
+}
+
+struct Heir : Mourned {
+  int64_t more = 0;
+  EBB_FIELDS(Heir, next, other, book, name, more)
+};
+
+TEST(FinalizationTest, AFinalizerIsInherited) {
+  Counting c;
+  Book book;
+  Ptr<Heir> heir = MakePtr<Heir>();
+  heir->book = &book;
+  heir->name = 1;
+  heir = nullptr;
+  c.owner.Step();
   EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
 }
 
@@ -200,6 +284,7 @@ TEST(FinalizationTest, AFinalizerMayDoWhatItLikes) {
   Book book;
   Ptr<Mourned> made;
   book.finalize = [&](Ptr<Mourned> self) {
+    if (self->name > 100) return;
     for (int i = 0; i < 1000; ++i) MakePtr<Link>();
     ASSERT_TRUE(c.heap->Collect().ok());
     // Breaks its ring, and hangs something new into it.
@@ -209,7 +294,6 @@ TEST(FinalizationTest, AFinalizerMayDoWhatItLikes) {
   Ring(book, 1, 2);
   const Detection detection = Collect(c);
   EXPECT_EQ(detection.finalized, 2);
-  book.finalize = nullptr;
   made = nullptr;
   while (c.owner.Step()) {
   }
@@ -252,8 +336,9 @@ TEST(FinalizationTest, WhatDiesWhereNothingMayBeCalledIsFinalizedLater) {
   {
     const NoSafepoint scope(c.mutator);
     object = nullptr;
-    EXPECT_TRUE(c.owner.Step());
+    EXPECT_FALSE(c.owner.Step());  // nothing more, that is, while the scope lasts
   }
+  EXPECT_EQ(book.lines, Lines());
   object = New(book, 2);
   EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
   std::thread([&] { object = nullptr; }).join();
@@ -298,6 +383,66 @@ TEST(FinalizationTest, WhatIsThrownIsReported) {
   EXPECT_EQ(c.alive(), 0);
 }
 
+// Says what may be thrown, and by whom.
+struct Thrower {
+  bool armed = false;
+  ~Thrower() noexcept(false) {
+    if (armed) throw std::runtime_error("at last");
+  }
+};
+
+// Throws itself, and tries what is an error.
+class Faulty : public Listener {
+ public:
+  void OnDetectionStart() override {
+    code = domain->Collect().status().code();
+    throw 1;
+  }
+  void OnDetectionEnd(const absl::StatusOr<Detection>&) override { throw std::logic_error("end"); }
+
+  Domain* domain = nullptr;
+  absl::StatusCode code = absl::StatusCode::kOk;
+};
+
+TEST(ListenerTest, ItsOwnExceptionsAreLogged) {
+  Faulty faulty;
+  Counting c({.listener = &faulty});
+  faulty.domain = &c.domain;
+  absl::ScopedMockLog log;
+  EXPECT_CALL(log, Log(absl::LogSeverity::kError, _, HasSubstr("no std::exception")));
+  EXPECT_CALL(log, Log(absl::LogSeverity::kError, _, HasSubstr("has thrown end")));
+  // Not overridden: logs.
+  EXPECT_CALL(log,
+              Log(absl::LogSeverity::kError, _,
+                  AllOf(HasSubstr("the destructor"), HasSubstr("Thrower"), HasSubstr("at last"))));
+  log.StartCapturingLogs();
+  Collect(c);
+  EXPECT_EQ(faulty.code, absl::StatusCode::kFailedPrecondition);
+  Ptr<Thrower> thrower = MakePtr<Thrower>();
+  thrower->armed = true;
+  thrower = nullptr;
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(ListenerTest, DetectionsSayWhatTheyFindOnRequest) {
+  Book book;
+  absl::ScopedMockLog log;
+  Counting c;
+  Ring(book, 1, 1);
+  c.domain.SetDebug({.stats = true, .collectable = true});
+  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("1 collected, 1 finalized")));
+  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is finalized: ")));
+  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is destroyed: ")));
+  log.StartCapturingLogs();
+  Collect(c);
+  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is kept: ")));
+  c.domain.SetDebug({.uncollectable = true, .save_all = true});
+  Ring(book, 2, 1);
+  Collect(c);
+  EXPECT_CALL(log, Log(absl::LogSeverity::kWarning, _, HasSubstr("1 objects in its list")));
+  EXPECT_CALL(log, Log(absl::LogSeverity::kWarning, _, HasSubstr("in cycles")));
+}
+
 TEST(WeakCallbackTest, IsCalledOnceAfterItsObjectHasDied) {
   Counting c;
   Lines lines;
@@ -312,8 +457,7 @@ TEST(WeakCallbackTest, IsCalledOnceAfterItsObjectHasDied) {
   });
   link = nullptr;
   EXPECT_EQ(lines, Lines());
-  while (c.owner.Step()) {
-  }
+  Collect(c);
   EXPECT_EQ(lines, Lines({"newer", "older"}));
 }
 

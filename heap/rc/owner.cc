@@ -77,16 +77,18 @@ Owner::~Owner() {
   const Owner* found = newest;
   while (found != nullptr && found != this) found = found->older_;
   CHECK(found != nullptr) << "an ebb::rc::Owner must be destroyed by the thread that made it";
-  Step();
+  while (Step()) {
+  }
   OwnerQueues::Get().Leave(&Owner::Died);
-  Step();
+  while (Step()) {
+  }
   Owner** link = &newest;
   while (*link != this) link = &(*link)->older_;
   *link = older_;
-  // What could not be destroyed here, since the mutator is blocked.
+  // What could not be done here, in a NoSafepoint scope or since the mutator is blocked.
   while (!dead_.empty()) table_.AddOrphan(dead_.Pop());
   while (!finalizable_.empty()) table_.AddOrphan(finalizable_.Pop());
-  while (!callbacks_.empty()) CallBack(*callbacks_.Pop());
+  table_.callbacks().AddOrphans(std::move(callbacks_));
   table_.Give(std::move(free_));
   domain_->Remove(tally_);
 }
@@ -129,54 +131,64 @@ void Owner::DetectIfFree() {
   if (domain_->WakeDetectingThread()) return;
   const internal::DomainState::DetectionTurn turn(*domain_, absl::ZeroDuration());
   if (!turn.has_begun() || !domain_->IsDetectionDue() || !CheckMayDetect().ok()) return;
-  const absl::Status status = DetectCycles(turn, kPatienceOfAutomatic).status();
+  has_turn_ = true;
+  const absl::Cleanup end = [this] { has_turn_ = false; };
+  const absl::Status status = DetectCycles(kPatienceOfAutomatic).status();
   if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
 }
 
 absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
   if (absl::Status status = CheckMayDetect(); !status.ok()) return status;
   Step();  // what waits to be destroyed may refer to something
+  absl::StatusOr<Detection> detection;
+  InTurn([&] { detection = DetectCycles(patience); });
+  CallWhatIsDue(INT64_MAX, [] { return false; });
+  return detection;
+}
+
+void Owner::InTurn(absl::FunctionRef<void()> f) {
+  if (has_turn_) return f();
+  std::optional<internal::DomainState::DetectionTurn> turn;
   for (;;) {
-    std::optional<internal::DomainState::DetectionTurn> turn;
     {
       const Blocking blocking(mutator_);
       turn.emplace(*domain_, kWaitForTurn);
     }
-    if (turn->has_begun()) return DetectCycles(*turn, patience);
+    if (turn->has_begun()) break;
     // The one that is at it may wait for this thread; so may a pause of another heap.
     Step(/*objects=*/0);
     Mutator::SafepointOfThread();
   }
+  has_turn_ = true;
+  const absl::Cleanup end = [this] { has_turn_ = false; };
+  f();
 }
 
 absl::Status Owner::CheckMayDetect() const {
   constexpr char kWhat[] = "ebb::rc::Domain::Collect";
-  if (destroying_ || detecting_) {
+  if (destroying_ || has_turn_) {
     return absl::FailedPreconditionError(
         absl::StrCat(kWhat,
-                     " in the destructor of a counted object, or by what a detection calls: "
-                     "call it outside"));
+                     " in the destructor of a counted object, or by what Collect or a "
+                     "question of Domain's calls: call it outside"));
   }
   return mutator_.CheckMayStop(kWhat);
 }
 
-absl::StatusOr<Detection> Owner::DetectCycles(const internal::DomainState::DetectionTurn& turn,
-                                              absl::Duration patience) {
-  DCHECK(turn.has_begun());
-  detecting_ = true;
-  const absl::Cleanup end = [this] { detecting_ = false; };
+absl::StatusOr<Detection> Owner::DetectCycles(absl::Duration patience) {
+  DCHECK(has_turn_);
   domain_->BeginDetection();
   CycleDetector detector(table_, mutator_, domain_->debug());
   absl::Status status = detector.Look(patience);
   if (status.ok()) {
     DestroyFound(detector);
-    if (!detector.finalizable().empty()) {
-      for (Cell* cell : detector.finalizable()) TakeCallbacksOf(*cell);
+    if (detector.has_finalizable()) {
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
       // What there is no memory for is found the next time.
       detector.LookAgain(patience).IgnoreError();
       DestroyFound(detector);
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
+      AddCalls(detector.TakeCallbacks());
     }
     const std::vector<Cell*> kept = detector.TakeKept();
     if (!domain_->AddGarbage(kept)) {
@@ -200,7 +212,7 @@ void Owner::DestroyFound(CycleDetector& detector) {
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
-  if (destroying_ || !MayDestroy()) return !dead_.empty() || calls_due_ != 0;
+  if (destroying_ || !MayDestroy()) return false;
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);
   destroying_ = false;
@@ -209,6 +221,7 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
     CellList orphans = table_.TakeOrphans();
     dead_.PushAll(orphans);
   }
+  if (table_.callbacks().has_orphans()) AddCalls(table_.callbacks().TakeOrphans());
   const bool timed = time != absl::InfiniteDuration();
   const int64_t start = timed ? platform::MonotonicNanos() : 0;
   const auto time_is_up = [&] {
@@ -217,15 +230,24 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
   while (objects > 0 && !dead_.empty() && !time_is_up()) {
     objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects);
   }
-  // What is called may make more calls due: those are for the next time.
-  for (int64_t calls = std::min(objects, calls_due_); calls > 0; --calls) {
-    if (time_is_up() || !CallOne()) break;
+  CallWhatIsDue(objects, time_is_up);
+  return !dead_.empty() || (calls_due_ != 0 && MayCall());
+}
+
+// Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
+bool Owner::MayCall() const {
+  return !calling_ && !has_turn_ && mutator_.CheckMayStop("a finalizer or WeakCallback").ok();
+}
+
+// What is called may make more calls due: those are for the next time.
+void Owner::CallWhatIsDue(int64_t at_most, absl::FunctionRef<bool()> time_is_up) {
+  for (int64_t calls = std::min(at_most, calls_due_); calls > 0; --calls) {
+    if (time_is_up() || !CallOne()) return;
   }
-  return !dead_.empty() || calls_due_ != 0;
 }
 
 bool Owner::CallOne() {
-  if (calling_ || !mutator_.CheckMayStop("a finalizer or WeakCallback").ok()) return false;
+  if (!MayCall()) return false;
   calling_ = true;
   const absl::Cleanup end = [this] { calling_ = false; };
   if (dead_.empty() && !callbacks_.empty()) {
@@ -261,8 +283,7 @@ void Owner::CallBack(internal::Callback& callback) {
   if (callback.cell.ReleaseWeak()) Free(callback.cell);
 }
 
-void Owner::TakeCallbacksOf(Cell& cell) {
-  internal::CallbackList callbacks = table_.callbacks().TakeOf(cell);
+void Owner::AddCalls(internal::CallbackList callbacks) {
   calls_due_ += callbacks.size();
   callbacks_.Append(std::move(callbacks));
 }
@@ -280,7 +301,7 @@ void Owner::Died(Cell& cell) {
 
 inline void Owner::Destroy(Cell& cell) {
   if (!table_.callbacks().empty()) [[unlikely]]
-    TakeCallbacksOf(cell);
+    AddCalls(table_.callbacks().TakeOf(cell));
   ebb::Field<CountedObject>& address = *cell.address();
   const Ref<CountedObject> object = address.load();
   const internal::CountedType& type = internal::CountedTypeOf(object);

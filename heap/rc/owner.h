@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "heap/mutator.h"
@@ -32,7 +33,7 @@ class CycleDetector;
 class Owner {
  public:
   Owner(Domain& domain, Mutator& mutator);
-  // Destroys what waits for it.
+  // Destroys what waits for it, and calls what is due, until nothing is. A safepoint, as Step is.
   ~Owner();
   Owner(const Owner&) = delete;
   Owner& operator=(const Owner&) = delete;
@@ -40,13 +41,16 @@ class Owner {
   // Destroys objects that wait for it: those of a lazy domain, those of this thread that another
   // one dropped, and those that died on a thread without an Owner; then calls the finalizers and
   // WeakCallbacks that are due. At most `objects` of all these, and none is begun when `time` has
-  // passed. Whether some are known to wait still. MakePtr does the same for a few, so this is for
-  // threads that make nothing for long. A safepoint if something is called; in a NoSafepoint scope
-  // nothing is. Does nothing in a destructor, or while `mutator` is blocked or suspended.
+  // passed. Whether another call would find more to do. MakePtr does the same for a few, so this is
+  // for threads that make nothing for long. A safepoint if something is called; in a NoSafepoint
+  // scope, and by what it calls itself, nothing is. Does nothing in a destructor, or while
+  // `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
   // For Domain::Collect.
   absl::StatusOr<Detection> Collect(absl::Duration patience);
+  // For questions: f(), while no other thread detects. A safepoint.
+  void InTurn(absl::FunctionRef<void()> f);
 
   Mutator& mutator() { return mutator_; }
 
@@ -83,8 +87,7 @@ class Owner {
   void DetectIfFree();
   absl::Status CheckMayDetect() const;
   // In this thread's turn.
-  absl::StatusOr<Detection> DetectCycles(const internal::DomainState::DetectionTurn& turn,
-                                         absl::Duration patience);
+  absl::StatusOr<Detection> DetectCycles(absl::Duration patience);
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
@@ -94,14 +97,16 @@ class Owner {
   void DestroyFound(internal::CycleDetector& detector);
   void GiveCell(internal::Cell& cell);
 
+  // Finalizers and WeakCallbacks, unless the time is up.
+  void CallWhatIsDue(int64_t at_most, absl::FunctionRef<bool()> time_is_up);
   // A WeakCallback, if all that died with its object is destroyed, or else a finalizer. Whether any
   // may be called now.
   bool CallOne();
   // Consumes a reference.
   void CallFinalizer(internal::Cell& cell);
   void CallBack(internal::Callback& callback);
-  // Those of an object that is dead, or finalized, are due.
-  void TakeCallbacksOf(internal::Cell& cell);
+  bool MayCall() const;
+  void AddCalls(internal::CallbackList callbacks);
 
   static constinit thread_local Owner* newest;
 
@@ -111,7 +116,7 @@ class Owner {
   const bool lazy_;
   bool destroying_ = false;
   bool calling_ = false;
-  bool detecting_ = false;  // in a turn
+  bool has_turn_ = false;  // of the domain's, to detect
   bool detection_due_ = false;
   internal::CellList free_;
   internal::CellList dead_;         // their objects wait to be destroyed

@@ -151,17 +151,21 @@ Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
 }  // namespace internal
 
 // A new T, made as T{args...}, and the first reference to it; it belongs to the domain of this
-// thread's newest Owner. A safepoint. T is as a managed type, but may have a destructor, which runs
-// when the last reference goes; and may have members of types with destructors, for which
-// ebb::kTriviallyRelocatable says that memcpy moves them. Its destructor must not allocate from a
-// heap, nor pass any other safepoint. What may is its finalizer, `static void Finalize(Ptr<T>
-// self)`: called once, when the last reference has gone or a detection has found the object to be
-// garbage, at the next MakePtr or Owner::Step of the thread that destroys it, or by Collect. It may
-// do what it likes, and revive the object, which then is finalized no more. No Weak gives the
-// object back from then on, nor what the finalizer revives of its cycle. Arguments that are Refs
-// are rooted meanwhile, as by Mutator::New. Counted references are passed by value. Throws
-// HeapExhausted, and MisuseError without an Owner, or as Mutator::New: then an argument that was
-// moved in is gone. O(1), and what other threads have dropped of this one's objects.
+// thread's newest Owner. A safepoint, where finalizers and WeakCallbacks that are due are called:
+// hold no lock that they take. Arguments that are Refs are rooted meanwhile, as by Mutator::New;
+// counted references are passed by value. Throws HeapExhausted, and MisuseError without an Owner,
+// or as Mutator::New: then an argument that was moved in is gone. O(1), and what other threads have
+// dropped of this one's objects.
+//
+// T is as a managed type, but may have a destructor, which runs when the last reference goes; and
+// may have members of types with destructors, for which ebb::kTriviallyRelocatable says that memcpy
+// moves them. Its destructor must not allocate from a heap, nor pass any other safepoint.
+//
+// What may is its finalizer, `public: static void Finalize(Ptr<T> self)`, its own or else its
+// base's. It is called once, when the last reference has gone or a detection has found the object
+// to be garbage: at the next MakePtr or Owner::Step of the thread that is to destroy the object, or
+// by Collect. It may do what it likes, and revive the object, which is finalized no more then. No
+// Weak gives the object back from then on, nor what else it leads to of a cycle that was garbage.
 template <typename T, typename... Args>
 Ptr<T> MakePtr(Args&&... args) {
   Owner& owner = Owner::Newest();

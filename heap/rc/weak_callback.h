@@ -15,21 +15,25 @@
 
 namespace ebb::rc {
 
-// Has a function called once after an object has died, unless this goes first; 16 bytes. It does
-// not keep the object alive. The thread that destroys the object calls the function, where MakePtr,
-// Owner::Step and Domain::Collect pass safepoints: so it may make, store and drop what it likes. If
-// it throws, the domain's Listener is told. The callback of an object that is garbage itself, in a
-// member of that, is not called if both are found by one detection.
+// Has a function called once, from when on no Weak gives an object back: when it has died, or, if
+// it has a finalizer, before that is called, even if that revives it. Not if the WeakCallback goes
+// first, nor if the domain does. Of several for an object the newest comes first. The function must
+// not hold a Ptr that leads to the object: that would keep it alive.
 //
-// Movable. Used by one thread at a time, any. One that goes while another thread calls its function
-// does not wait for the end of that: let the function own what it uses, or hold an rc::Weak.
-class WeakCallback {
+// It is called by the thread that destroys the object, where that passes a safepoint in MakePtr,
+// Owner::Step or Domain::Collect: so it may make, store and drop what it likes. What it throws is
+// told to the domain's Listener. A WeakCallback in a member of an object that is garbage itself is
+// not called for what the same detection finds.
+//
+// 16 bytes. Movable. Used by one thread at a time, any. One that goes while another thread calls
+// its function does not wait for the end of that: let the function own what it uses.
+class [[nodiscard]] WeakCallback {
  public:
   WeakCallback() = default;
-  // Nothing is called if `object` is null. O(1). May throw std::bad_alloc.
+  // Nothing is called if either is null. O(1). May throw std::bad_alloc.
   template <typename T>
   WeakCallback(const internal::Reference<T>& object, absl::AnyInvocable<void() &&> function) {
-    if (object != nullptr) Register(*object.cell(), std::move(function));
+    if (object != nullptr && function != nullptr) Register(*object.cell(), std::move(function));
   }
   WeakCallback(WeakCallback&&) noexcept = default;
   WeakCallback& operator=(WeakCallback other) noexcept {
