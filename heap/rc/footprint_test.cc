@@ -1,0 +1,110 @@
+// What counted objects cost in memory, and what a forked child that detects cycles writes to.
+
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/config.h"
+#include "absl/log/check.h"
+#include "absl/log/log.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
+#include "heap/fork_for_test.h"
+#include "heap/rc/rc.h"
+#include "platform/system.h"
+
+namespace ebb::rc {
+namespace {
+
+constexpr int kObjects = 1'000'000;
+
+// 16 bytes of payload.
+struct Link {
+  Field<Link> next;
+  int64_t value = 0;
+};
+
+// A list of so many, which refers to its first one too.
+Ptr<Link> MakeObjects() {
+  Ptr<Link> last = MakePtr<Link>();
+  Ptr<Link> first = last;
+  for (int i = 1; i < kObjects; ++i) first = MakePtr<Link>(first, i);
+  last->next = first;
+  return first;
+}
+
+int64_t Resident() { return platform::System::Real().ResidentMemory()->count(); }
+
+// Pages of this process that it shares with no other, and that were written.
+int64_t PrivateDirty() {
+  std::ifstream file("/proc/self/smaps_rollup");
+  for (std::string line; std::getline(file, line);) {
+    const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    int64_t kibibytes = 0;
+    if (words[0] == "Private_Dirty:" && absl::SimpleAtoi(words[1], &kibibytes)) {
+      return kibibytes << 10;
+    }
+  }
+  return -1;
+}
+
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+TEST(FootprintTest, AnObjectCostsItsPayloadAndFortyBytes) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
+  Options options{.max_bytes = 256 << 20, .page_out = false};
+  options.read_environment = false;
+  auto heap = NewHeap(options);
+  Domain domain(*heap);
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  MakePtr<Link>();
+  const int64_t before = Resident();
+  Ptr<Link> objects = MakeObjects();
+  const double each = static_cast<double>(Resident() - before) / kObjects;
+  RecordProperty("bytes_each", std::to_string(each));
+  EXPECT_GT(each, 40);
+  EXPECT_LE(each, 56);
+  objects->next = nullptr;
+}
+
+TEST(FootprintTest, ADetectionInAChildLeavesItsPagesShared) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
+  Options options{.max_bytes = 256 << 20, .page_out = false};
+  options.read_environment = false;
+  auto heap = NewHeap(options);
+  Domain domain(*heap);
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  const int64_t before = Resident();
+  Ptr<Link> objects = MakeObjects();
+  const int64_t resident = Resident() - before;
+  EXPECT_TRUE(Fork([&] {
+    const int64_t dirty_before = PrivateDirty();
+    const absl::StatusOr<Detection> detection = domain.Collect();
+    CHECK_OK(detection.status());
+    CHECK_EQ(detection->visited, kObjects);
+    CHECK_EQ(detection->collected, 0);
+    const int64_t detected = PrivateDirty() - dirty_before;
+    // Each is counted, and read: that writes to counts, 4 bytes each, and not to objects.
+    int64_t sum = 0;
+    for (Ptr<Link> at = objects; at->value != 0; at = at->next) sum += at->value;
+    CHECK_GT(sum, 0);
+    const int64_t counted = PrivateDirty() - dirty_before;
+    LOG(INFO) << "of " << resident << " bytes " << detected << " were written to by a detection, "
+              << counted << " when all had been counted";
+    CHECK_LE(detected, resident / 20);
+    CHECK_LE(counted, resident / 20 + 4 * kObjects);
+  }));
+  objects->next = nullptr;
+}
+
+}  // namespace
+}  // namespace ebb::rc
