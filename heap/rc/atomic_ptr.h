@@ -46,18 +46,14 @@ class AtomicReference {
     Unlock(cell);
     return before;
   }
-  // The same if it refers to `expected`. Else false, and `cell` is a counted reference to what was
-  // there.
-  bool CompareExchange(const Cell* expected, Cell*& cell) {
-    Cell* const before = Lock();
-    if (before == expected) {
-      Unlock(std::exchange(cell, before));
-      return true;
-    }
-    if (before != nullptr) before->Retain();
-    Unlock(before);
-    cell = before;
-    return false;
+  // The same, with `desired`, if it refers to `expected`. Else false, and `found`, counted for the
+  // caller, is what it refers to.
+  bool CompareExchange(const Cell* expected, Cell* desired, Cell*& found) {
+    found = Lock();
+    const bool same = found == expected;
+    if (!same && found != nullptr) found->Retain();
+    Unlock(same ? desired : found);
+    return same;
   }
 
  private:
@@ -84,45 +80,77 @@ class AtomicReference {
 
 }  // namespace internal
 
-// A place outside of counted objects (a global, a member of an ordinary class) that holds a Ptr<T>,
-// and that any threads use at once, attached or not. Each operation is one atomic step: who loads
-// what another thread stored sees all that that thread did before. Each takes and gives back a lock
-// in the place's own word: two atomic changes, and those of the counts.
-template <typename T>
-class AtomicPtr {
+// A counted reference that any threads use at once, attached or not. Each operation is one atomic
+// step, and who loads what another thread stored sees all that that thread did before. Costs,
+// beside counting: two atomic changes of the reference, which is locked in between; a load of null,
+// none.
+template <typename T, bool kIsInObject>
+class AtomicPlace {
  public:
-  AtomicPtr() = default;
-  AtomicPtr(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
-  AtomicPtr(Ptr<T> object)      // NOLINT: implicit, as std::atomic
-      : reference_(internal::Reference<T>::Disown(std::move(object))) {}
-  ~AtomicPtr() { exchange(nullptr); }
+  AtomicPlace() = default;
+  AtomicPlace(std::nullptr_t) {}  // NOLINT: implicit, as for any pointer
+  AtomicPlace(Ptr<T> object)      // NOLINT: implicit, as of std::atomic
+      : reference_(Counted::Disown(std::move(object))) {}
+  AtomicPlace(const AtomicPlace&) = delete;
+  ~AtomicPlace() { store(nullptr); }
 
-  Ptr<T> load() const { return internal::Reference<T>::Adopt(reference_.Load()); }
-  operator Ptr<T>() const { return load(); }  // NOLINT: implicit, as std::atomic
-  void store(Ptr<T> object) { exchange(std::move(object)); }
-  AtomicPtr& operator=(Ptr<T> object) {
+  Ptr<T> load() const { return Counted::Adopt(reference_.Load()); }
+  operator Ptr<T>() const { return load(); }  // NOLINT: implicit, as of std::atomic
+  void store(Ptr<T> object) {
+    // What was referred to goes when the place is as it is to be.
+    Ptr<T>(Counted::Adopt(reference_.Exchange(Counted::Disown(std::move(object)))));
+  }
+  AtomicPlace& operator=(const AtomicPlace&) = delete;
+  AtomicPlace& operator=(std::nullptr_t) {
+    store(nullptr);
+    return *this;
+  }
+  AtomicPlace& operator=(Ptr<T> object) {
     store(std::move(object));
     return *this;
   }
   Ptr<T> exchange(Ptr<T> object) {
-    return internal::Reference<T>::Adopt(
-        reference_.Exchange(internal::Reference<T>::Disown(std::move(object))));
+    Ptr<T> before(Counted::Adopt(reference_.Exchange(Counted::Disown(std::move(object)))));
+    // inv.field-moves: copied, and dropped.
+    if constexpr (kIsInObject) return Ptr<T>(std::as_const(before));
+    return before;
   }
   // If it refers to the same object as `expected`, refers to `desired` from here on. Else false,
-  // and `expected` is what it refers to.
+  // and `expected` is what it refers to. Never fails without a reason.
   bool compare_exchange(Ptr<T>& expected, Ptr<T> desired) {
-    internal::Cell* cell = internal::Reference<T>::Disown(std::move(desired));
-    const bool same = reference_.CompareExchange(expected.cell(), cell);
-    // `desired` is not used then; what has come in its place is.
-    Ptr<T> other(internal::Reference<T>::Adopt(cell));
-    if (!same) expected = std::move(other);
+    Cell* found;
+    const bool same = reference_.CompareExchange(expected.cell(), desired.cell(), found);
+    Ptr<T> before(Counted::Adopt(found));
+    if (same) {
+      Counted::Disown(std::move(desired));
+    } else {
+      expected = std::move(before);
+    }
     return same;
   }
 
  private:
+  using Cell = internal::Cell;
+  using Counted = internal::Reference<T>;
+
   internal::AtomicReference reference_;
 };
 
+// Outside of counted objects: a global, a member of an ordinary class. For detections it is a
+// reference from outside, as a Ptr is.
+template <typename T>
+using AtomicPtr = AtomicPlace<T, false>;
+// A member of a counted object: what a Field is, for places that several threads change at once.
+template <typename T>
+using AtomicField = AtomicPlace<T, true>;
+
 }  // namespace ebb::rc
+
+template <typename T, bool kIsInObject>
+inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::AtomicPlace<T, kIsInObject>> = true;
+template <typename T, bool kIsInObject>
+inline constexpr bool ebb::internal::kIsCounting<ebb::rc::AtomicPlace<T, kIsInObject>> = true;
+template <typename T>
+inline constexpr bool ebb::rc::internal::kIsField<ebb::rc::AtomicField<T>> = true;
 
 #endif  // EBB_HEAP_RC_ATOMIC_PTR_H_

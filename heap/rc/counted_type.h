@@ -39,7 +39,12 @@ struct CountedType {
   uint32_t field_count;
 };
 
-// Whether a T is an rc::Field.
+// What a word of a Field, or of an AtomicField, which may be locked, leads to.
+inline Cell* FieldTarget(Cell* word) {
+  return reinterpret_cast<Cell*>(reinterpret_cast<uintptr_t>(word) & ~uintptr_t{1});
+}
+
+// Whether a T is an rc::Field or AtomicField.
 template <typename T>
 inline constexpr bool kIsField = false;
 // For ebb::internal::FindReferences.

@@ -314,7 +314,7 @@ void CycleDetector::ForEachField(Cell& cell, F f) {
     const std::atomic_ref<Cell*> field(
         *reinterpret_cast<Cell**>(object.bits() + type.field_offsets[i]));
     // Relaxed: what is read of the target is in chunks that this thread knows.
-    Cell* target = field.load(std::memory_order_relaxed);
+    Cell* target = FieldTarget(field.load(std::memory_order_relaxed));
     if (target == nullptr) continue;
     SuspectChunk* const side = Find(&target->chunk());
     if (side != nullptr) f(field, Place(*side, target->index()));

@@ -209,8 +209,8 @@ TEST_P(CyclesStressTest, WhatIsInUseStaysAndTheRestGoes) {
   {
     Mutator mutator(*heap_);
     Owner owner(domain_, mutator);
-    // A finalizer may revive what leads to another that will do the same when that is destroyed; and
-    // the domain's own thread may still be at it.
+    // A finalizer may revive what leads to another that will do the same when that is destroyed;
+    // and the domain's own thread may still be at it.
     const absl::Time end = absl::Now() + absl::Seconds(60);
     const auto some_left = [this] {
       const DomainStats stats = domain_.stats();

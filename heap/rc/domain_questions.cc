@@ -1,5 +1,6 @@
 // Domain: what detections leave alone, and questions about its objects.
 
+#include <atomic>
 #include <new>
 #include <utility>
 
@@ -30,7 +31,10 @@ void ForEachReferent(const AnyPtr& object, F f) {
   if (payload == nullptr) return;
   const CountedType& type = internal::CountedTypeOf(payload);
   for (uint32_t i = 0; i < type.field_count; ++i) {
-    Cell* const cell = *reinterpret_cast<Cell**>(payload.bits() + type.field_offsets[i]);
+    const std::atomic_ref<Cell*> field(
+        *reinterpret_cast<Cell**>(payload.bits() + type.field_offsets[i]));
+    // Relaxed: no other thread changes it.
+    Cell* const cell = internal::FieldTarget(field.load(std::memory_order_relaxed));
     if (cell != nullptr && !f(*cell)) return;
   }
 }

@@ -5,6 +5,7 @@
 #define EBB_HEAP_RC_RC_H_
 
 #include "heap/rc/any_ptr.h"
+#include "heap/rc/atomic_ptr.h"
 #include "heap/rc/domain.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/ptr.h"

@@ -30,6 +30,8 @@ class Reference {
     reference.cell_ = cell;
     return reference;
   }
+  // The opposite: null from here on, and its cell is still counted.
+  static Cell* Disown(Reference&& reference) { return std::exchange(reference.cell_, nullptr); }
   Reference(const Reference& other) : cell_(other.cell_) {
     if (cell_ != nullptr) cell_->Retain();
   }
