@@ -63,19 +63,6 @@ CallbackList CallbackTable::TakeOf(Cell& cell) {
   return taken;
 }
 
-void CallbackTable::AddOrphans(CallbackList callbacks) {
-  if (callbacks.empty()) return;
-  absl::MutexLock lock(&mu_);
-  orphans_.Append(std::move(callbacks));
-  has_orphans_.store(true, std::memory_order_relaxed);  // a hint
-}
-
-CallbackList CallbackTable::TakeOrphans() {
-  absl::MutexLock lock(&mu_);
-  has_orphans_.store(false, std::memory_order_relaxed);  // a hint
-  return std::move(orphans_);
-}
-
 void CallbackTable::NoteSize() {
   // Relaxed: see empty().
   size_.store(static_cast<int64_t>(of_cell_.size()), std::memory_order_relaxed);

@@ -71,12 +71,6 @@ class CallbackTable {
   // dies, for whoever asks then, after that reference has gone.
   bool empty() const { return size_.load(std::memory_order_relaxed) == 0; }
 
-  // Callbacks that are due, and whose thread may not call them: for another one.
-  void AddOrphans(CallbackList callbacks) ABSL_LOCKS_EXCLUDED(mu_);
-  CallbackList TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
-  // Relaxed, a hint: what it hints at is read under the lock.
-  bool has_orphans() const { return has_orphans_.load(std::memory_order_relaxed); }
-
   void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
  private:
@@ -84,9 +78,7 @@ class CallbackTable {
 
   absl::Mutex mu_;
   absl::flat_hash_map<const Cell*, CallbackList> of_cell_ ABSL_GUARDED_BY(mu_);
-  CallbackList orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<int64_t> size_ = 0;  // cells that have some
-  std::atomic<bool> has_orphans_ = false;
 };
 
 }  // namespace ebb::rc::internal

@@ -90,23 +90,28 @@ void CellTable::Give(CellList cells) {
   if (last) delete this;
 }
 
-void CellTable::AddOrphan(Cell& cell) {
+void CellTable::AddOrphans(Orphans orphans) {
+  CellList free;
   {
     absl::MutexLock lock(&mu_);
     if (!closed_) {
-      orphans_.Push(cell);
-      has_orphans_.store(true, std::memory_order_relaxed);  // a hint
+      orphans_.dead.PushAll(orphans.dead);
+      orphans_.callbacks.Append(std::move(orphans.callbacks));
+      // A hint.
+      has_orphans_.store(!orphans_.dead.empty() || !orphans_.callbacks.empty(),
+                         std::memory_order_relaxed);
       return;
     }
   }
-  // Nothing is left but the cell.
-  if (!cell.Finish()) return;
-  CellList free;
-  free.Push(cell);
-  Give(std::move(free));
+  // Nothing is left but the cells.
+  while (!orphans.dead.empty()) {
+    Cell& cell = orphans.dead.Pop();
+    if (cell.Finish()) free.Push(cell);
+  }
+  if (!free.empty()) Give(std::move(free));
 }
 
-CellList CellTable::TakeOrphans() {
+CellTable::Orphans CellTable::TakeOrphans() {
   absl::MutexLock lock(&mu_);
   has_orphans_.store(false, std::memory_order_relaxed);  // a hint
   return std::move(orphans_);
@@ -122,8 +127,8 @@ int64_t CellTable::Close() {
       entry.chunk->addresses.store(nullptr, std::memory_order_relaxed);
       entry.addresses = Persistent<RefArray<CountedObject>>();
     }
-    while (!orphans_.empty()) {
-      Cell& orphan = orphans_.Pop();
+    while (!orphans_.dead.empty()) {
+      Cell& orphan = orphans_.dead.Pop();
       if (orphan.Finish()) free_.Push(orphan);
     }
     in_use = CountCells() - free_.size();
@@ -171,7 +176,16 @@ void CellTable::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSI
   if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(tables_mu, step);
 }
 
-void CellTable::AtFork(platform::ForkStep step) {
+// In the child nobody condemns: who did is not there.
+void CellTable::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kInChild && condemning_) {
+    condemning_ = false;
+    for (const Entry& entry : chunks_) {
+      for (Cell& cell : entry.chunk->owners) {
+        if (cell.is_condemned()) cell.Pardon();
+      }
+    }
+  }
   platform::LockAcrossFork(mu_, step);
   platform::LockAcrossFork(condemning_mu_, step);
   callbacks_.AtFork(step);

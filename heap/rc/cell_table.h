@@ -98,11 +98,16 @@ class CellTable {
   // Gives free cells back. O(1).
   void Give(CellList cells) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A cell has died, on a thread that is not attached to the domain: one that is takes it over.
-  void AddOrphan(Cell& cell) ABSL_LOCKS_EXCLUDED(mu_);
+  // Dead cells, and callbacks that are due when those are destroyed, of a thread that is not, or no
+  // longer, attached to the domain: one that is takes them over.
+  struct Orphans {
+    CellList dead;
+    CallbackList callbacks;
+  };
+  void AddOrphans(Orphans orphans) ABSL_LOCKS_EXCLUDED(mu_);
   // A hint: relaxed, as what it hints at is read under the lock.
   bool has_orphans() const { return has_orphans_.load(std::memory_order_relaxed); }
-  CellList TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
+  Orphans TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
 
   CallbackTable& callbacks() { return callbacks_; }
 
@@ -150,7 +155,7 @@ class CellTable {
   mutable absl::Mutex mu_;
   std::vector<Entry> chunks_ ABSL_GUARDED_BY(mu_);
   CellList free_ ABSL_GUARDED_BY(mu_);
-  CellList orphans_ ABSL_GUARDED_BY(mu_);
+  Orphans orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   CallbackTable callbacks_;

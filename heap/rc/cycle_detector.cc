@@ -186,8 +186,15 @@ void CycleDetector::AwaitMerges(absl::Duration patience) {
 void CycleDetector::RecordCounts() {
   SpareUnless([](Place place) {
     place.count() = Clamp(place.cell().CountOfSuspect());
-    return place.count() > 0;
+    return place.count() > 0 && !place.cell().IsLeftAlone();
   });
+}
+
+// Of a kind of which there was none when all were counted: made since then, in a cell of another
+// object. There is no room for it to be set aside.
+bool CycleDetector::IsUnexpected(const CountedType& type) const {
+  return (type.finalize != nullptr && with_finalizer_ == 0) ||
+         (type.is_uncollectable && uncollectable_ == 0);
 }
 
 // What was spared may have had other Fields when its references were last subtracted; so all is
@@ -196,9 +203,10 @@ void CycleDetector::SpareWhatIsReferredTo() {
   for (bool spared = true; spared;) {
     ForEachFound([](Place place) { place.outside() = place.count(); });
     ForEachFound([this](Place place) {
-      ForEachField(place.cell(), [](auto, Place target) {
+      const CountedType* type = ForEachField(place.cell(), [](auto, Place target) {
         if (target.state() == State::kFound) --target.outside();
       });
+      if (type != nullptr && IsUnexpected(*type)) place.outside() = kManyFromOutside;
     });
     spared = !SpareUnless([](Place place) { return place.outside() == 0; });
   }
@@ -276,9 +284,7 @@ void CycleDetector::Spare(Place place) {
   MarkFrom(place, State::kAlive, [](Cell& cell) { cell.Pardon(); });
 }
 
-// Fields that lead from dead to dead are null from here on, and nothing is counted for that. (Where
-// no object had a finalizer at first, one that was made since then in another's cell may be here:
-// its finalizer is called as if its count had gone.)
+// Fields that lead from dead to dead are null from here on, and nothing is counted for that.
 void CycleDetector::Execute() {
   ForEachFound([&](Place place) {
     ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
@@ -306,9 +312,9 @@ void CycleDetector::ForEachFound(F f) {
 }
 
 template <typename F>
-void CycleDetector::ForEachField(Cell& cell, F f) {
+const CountedType* CycleDetector::ForEachField(Cell& cell, F f) {
   const Ref<CountedObject> object = cell.Load();
-  if (object == nullptr) return;
+  if (object == nullptr) return nullptr;
   const CountedType& type = CountedTypeOf(object);
   for (uint32_t i = 0; i < type.field_count; ++i) {
     const std::atomic_ref<Cell*> field(
@@ -319,6 +325,7 @@ void CycleDetector::ForEachField(Cell& cell, F f) {
     SuspectChunk* const side = Find(&target->chunk());
     if (side != nullptr) f(field, Place(*side, target->index()));
   }
+  return &type;
 }
 
 SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {

@@ -23,6 +23,8 @@
 
 namespace ebb::rc::internal {
 
+struct CountedType;
+
 // Side arrays of a chunk, by a cell's index.
 struct SuspectChunk {
   enum class State : uint8_t {
@@ -112,8 +114,10 @@ class CycleDetector {
   template <typename F>
   void ForEachFound(F f);
   // Calls f(field, target) for each Field of the object of `cell` that leads to a cell of chunks_.
+  // Its type; null if there is no object.
   template <typename F>
-  void ForEachField(Cell& cell, F f);
+  const CountedType* ForEachField(Cell& cell, F f);
+  bool IsUnexpected(const CountedType& type) const;
   // `root`, and all in the state kFound that it leads to, get that state; of each, f(cell).
   template <typename F>
   void MarkFrom(Place root, State state, F f);

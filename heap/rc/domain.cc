@@ -28,6 +28,9 @@ namespace ebb::rc {
 
 namespace {
 
+// How long a domain's thread waits for threads that own suspects.
+constexpr absl::Duration kPatience = absl::Milliseconds(10);
+
 std::string_view NameOf(Called called) {
   switch (called) {
     case Called::kDestructor:
@@ -147,6 +150,8 @@ void DomainState::Remove(const Tally& tally) {
   std::erase_if(members_, [&](const Member& member) { return member.tally == &tally; });
 }
 
+constinit thread_local const DomainState* DomainState::DetectionTurn::of_this_thread = nullptr;
+
 DomainState::DetectionTurn::DetectionTurn(DomainState& domain, absl::Duration timeout)
     : domain_(domain) {
   absl::MutexLock lock(&domain_.mu_);
@@ -155,11 +160,12 @@ DomainState::DetectionTurn::DetectionTurn(DomainState& domain, absl::Duration ti
       domain_.mu_.AwaitWithTimeout(absl::Condition(+is_free, &domain_.detecting_), timeout);
   if (!has_begun_) return;
   domain_.detecting_ = true;
-  domain_.detecting_thread_ = std::this_thread::get_id();
+  of_this_thread = &domain_;
 }
 
 DomainState::DetectionTurn::~DetectionTurn() {
   if (!has_begun_) return;
+  of_this_thread = nullptr;
   absl::MutexLock lock(&domain_.mu_);
   domain_.detecting_ = false;
 }
@@ -216,7 +222,7 @@ void DomainState::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS
       if (member.thread != self) AddTo(totals_, *member.tally);
     }
     std::erase_if(members_, [self](const Member& member) { return member.thread != self; });
-    if (detecting_thread_ != self) detecting_ = false;
+    detecting_ = DetectionTurn::OfThisThread() == this;
   }
   if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
 }
@@ -289,9 +295,16 @@ Domain::Domain(Heap& heap, const DomainOptions& options)
   state_->set_detecting_thread(detecting_thread_.get());
 }
 
+// All in one turn: others' questions do not come between what it destroys and calls.
 void Domain::DetectIfDue() {
   if (!state_->IsDetectionDue()) return;
-  const absl::Status status = Collect().status();
+  const internal::DomainState::DetectionTurn turn(*state_, absl::InfiniteDuration());
+  internal::Attached attached(*this, "a domain's thread");
+  absl::Status status = attached.status();
+  if (status.ok()) {
+    attached.owner().Step();  // as in Owner::Collect
+    status = attached.owner().DetectInTurn(kPatience).status();
+  }
   if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
 }
 
@@ -302,11 +315,12 @@ Domain::~Domain() {
     detecting_thread_ = nullptr;
     Mutator::UnparkThread();
   }
-  if (const size_t garbage = TakeGarbage().size(); garbage > 0) {
-    LOG(WARNING) << "an ebb::rc::Domain goes with " << garbage << " objects in its list of garbage";
-  }
+  const std::vector<internal::Cell*> garbage = state_->TakeGarbage();
+  LOG_IF(WARNING, !garbage.empty())
+      << "an ebb::rc::Domain goes with " << garbage.size() << " objects in its list of garbage";
+  for (internal::Cell* cell : garbage) cell->Release();
   internal::OwnerQueues::Get().Drain(&Owner::Died);  // of this thread's, some may be orphans here
-  if (!state_->table().has_orphans() && !state_->table().callbacks().has_orphans()) return;
+  if (!state_->table().has_orphans()) return;
   // What died on threads without an Owner, and nobody took over since.
   try {
     Mutator mutator(state_->heap());

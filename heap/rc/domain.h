@@ -110,8 +110,9 @@ struct DomainStats {
 // parent, by the thread that is there; what other threads referred to stays alive for good, and
 // what waited to be destroyed by them waits for ever. What is alive when it goes, since a reference
 // was left or in cycles, is logged, and its destructors do not run (call Collect first, where there
-// may be cycles); a reference that was left reads as null from then on. A Domain that is destroyed
-// while threads are attached goes with the last of them.
+// may be cycles); a reference that was left reads as null from then on. To destroy one with a
+// thread of its own (Detect::kBackground) is a safepoint, and not for what that thread calls. A
+// Domain that is destroyed while threads are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());
@@ -140,11 +141,11 @@ class Domain {
   //
   // A safepoint, of all heaps that the thread is attached to. Any thread; one without an Owner is
   // attached for the call. Errors: FailedPrecondition in a destructor, in what a detection calls (a
-  // finalizer, a Listener) or in what VisitObjects does, in a NoSafepoint scope, or while the
-  // Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is no memory
-  // (9 bytes a cell, 8 for each suspect that another thread made), and then nothing is destroyed.
-  // O(objects of the domain), unless what seems to be garbage keeps turning out not to be: see
-  // CycleDetector::Run.
+  // finalizer, a Listener), a domain's own thread or VisitObjects calls, in a NoSafepoint scope, or
+  // while the Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is
+  // no memory (9 bytes a cell, 8 for each suspect that another thread made), and then nothing is
+  // destroyed. O(objects of the domain), unless what seems to be garbage keeps turning out not to
+  // be: see CycleDetector::Run.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
   // Whether cycles are looked for without being asked to; at first, as the options say. Enabled

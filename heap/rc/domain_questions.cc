@@ -24,6 +24,8 @@ using internal::CountedType;
 
 namespace {
 
+constexpr int64_t kLooksBetweenSafepoints = 1024;
+
 // Calls f(cell) for what each rc::Field of the object leads to, until that is false.
 template <typename F>
 void ForEachReferent(const AnyPtr& object, F f) {
@@ -44,15 +46,11 @@ AnyPtr Retained(Cell& cell) {
   return AnyPtr::Adopt(&cell);
 }
 
-// f() on a thread that is attached, while no other one detects, with the errors of the questions.
-template <typename F>
-absl::Status Ask(Domain& domain, const char* what, F f) {
+// question() on a thread that is attached, while no other one detects.
+absl::Status Ask(Domain& domain, const char* what, absl::FunctionRef<absl::Status()> question) {
   internal::Attached attached(domain, what);
   if (!attached.status().ok()) return attached.status();
-  absl::Status status = attached.owner().mutator().CheckMayStop(what);
-  if (!status.ok()) return status;
-  attached.owner().InTurn([&] { status = f(); });
-  return status;
+  return attached.owner().Ask(what, question);
 }
 
 absl::Status NoMemory(const char* what) {
@@ -125,9 +123,10 @@ absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) 
     } catch (const std::bad_alloc&) {
       return NoMemory(kWhat);
     }
+    int64_t looks = 0;
     for (CellChunk* chunk : chunks) {
-      Mutator::SafepointOfThread();
       for (Cell& cell : chunk->owners) {
+        if (++looks % kLooksBetweenSafepoints == 0) Mutator::SafepointOfThread();
         if (cell.Load() == nullptr || !cell.TryRetain()) continue;
         if (!visit(AnyPtr::Adopt(&cell))) return absl::OkStatus();
       }

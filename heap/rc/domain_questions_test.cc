@@ -1,6 +1,7 @@
 // What detections leave alone, what they keep, and questions about objects.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <thread>
 #include <utility>
@@ -126,12 +127,33 @@ TEST(QuestionsTest, AVisitMayThrowAndMayNotCollect) {
   EXPECT_TRUE(c.domain.Collect().ok());
 }
 
-// The thread detects all the while.
+// A Ptr in a container: what it leads to dies with the pair, and is finalized.
+struct Final {
+  Field<Final> next;
+  static void Finalize(Ptr<Final>) { ++finalized; }
+  static inline std::atomic<int> finalized = 0;
+};
+struct Box {
+  Field<Box> next;
+  std::vector<Ptr<Final>> finals;
+};
+
+}  // namespace
+}  // namespace ebb::rc
+
+template <>
+inline constexpr bool ebb::kTriviallyRelocatable<std::vector<ebb::rc::Ptr<ebb::rc::Final>>> = true;
+
+namespace ebb::rc {
+namespace {
+
+// The thread detects, destroys and finalizes all the while.
 TEST(QuestionsTest, BesideDetections) {
   Counting c({.detect = Detect::kBackground, .detect_after = 0, .detect_share = 0},
              /*max_bytes=*/64 << 20);
   for (int i = 0; i < 100; ++i) {
     for (int j = 0; j < 500; ++j) Pair<Link>();
+    for (int j = 0; j < 50; ++j) Pair<Box>()->finals.push_back(MakePtr<Final>());
     int64_t visited = 0;
     ASSERT_TRUE(c.domain
                     .VisitObjects([&](const AnyPtr& object) {
@@ -141,6 +163,10 @@ TEST(QuestionsTest, BesideDetections) {
                     .ok());
     EXPECT_LE(visited, 1000 * (i + 1));
   }
+  ASSERT_TRUE(c.domain.Collect().ok());
+  while (c.owner.Step()) {
+  }
+  EXPECT_EQ(Final::finalized.exchange(0), 5000);
 }
 
 TEST(QuestionsTest, OfADomainThatHasGone) {
@@ -233,12 +259,6 @@ TEST(QuestionsTest, WhatIsUncollectableDiesByItsCount) {
   MakePtr<Stubborn>();
   EXPECT_EQ(c.alive(), 0);
 }
-
-struct Final {
-  Field<Final> next;
-  static void Finalize(Ptr<Final>) { ++finalized; }
-  static inline int finalized = 0;
-};
 
 TEST(QuestionsTest, AllGarbageIsSavedOnRequest) {
   Counting c;

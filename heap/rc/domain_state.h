@@ -52,17 +52,23 @@ class DomainState {
   void Remove(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   DomainStats stats() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A thread's turn to look for cycles: one at a time.
+  // A thread's turn to look for cycles, or to ask questions: one at a time.
   class DetectionTurn {
    public:
-    // Waits up to `timeout`.
+    // Waits up to `timeout`. By a thread that has no turn.
     DetectionTurn(DomainState& domain, absl::Duration timeout) ABSL_LOCKS_EXCLUDED(domain.mu_);
     ~DetectionTurn() ABSL_LOCKS_EXCLUDED(domain_.mu_);
     DetectionTurn(const DetectionTurn&) = delete;
     DetectionTurn& operator=(const DetectionTurn&) = delete;
     bool has_begun() const { return has_begun_; }
 
+    // The domain of which the calling thread has the turn; null if it has none. It never has two:
+    // two threads could wait for each other's.
+    static const DomainState* OfThisThread() { return of_this_thread; }
+
    private:
+    static constinit thread_local const DomainState* of_this_thread;
+
     DomainState& domain_;
     bool has_begun_;
   };
@@ -113,7 +119,6 @@ class DomainState {
   std::vector<Member> members_ ABSL_GUARDED_BY(mu_);
   DomainStats totals_ ABSL_GUARDED_BY(mu_);  // of threads that have left, and of detections
   bool detecting_ ABSL_GUARDED_BY(mu_) = false;
-  std::thread::id detecting_thread_ ABSL_GUARDED_BY(mu_);
   ebb::internal::JobThread* job_thread_ ABSL_GUARDED_BY(mu_) = nullptr;
   DetectionDebug debug_ ABSL_GUARDED_BY(mu_);
   std::vector<Cell*> garbage_ ABSL_GUARDED_BY(mu_);

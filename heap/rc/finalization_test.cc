@@ -317,6 +317,56 @@ TEST(FinalizationTest, AFinalizerMayNotCollectInADetection) {
                                                   absl::StatusCode::kOk}));
 }
 
+// Nor by another Owner of the thread, nor one of another domain.
+TEST(FinalizationTest, AFinalizerMayNotCollectInADetectionByWhateverWay) {
+  Counting c;
+  Counting other;
+  Book book;
+  std::vector<absl::Status> statuses;
+  book.finalize = [&](Ptr<Mourned>) {
+    Owner inner(c.domain, c.mutator);
+    EXPECT_TRUE(c.domain.Objects().ok());
+    statuses.push_back(c.domain.Collect().status());
+    statuses.push_back(other.domain.Collect().status());
+    statuses.push_back(other.domain.Objects().status());
+  };
+  Ptr<Mourned> ring;
+  {
+    Owner owner(c.domain, c.mutator);
+    Ring(book, 1, 1);
+  }
+  Collect(c);
+  ASSERT_EQ(statuses.size(), 3u);
+  for (const absl::Status& status : statuses) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  }
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(FinalizationTest, WhatItsFinalizerUntracksLives) {
+  Counting c;
+  Book book;
+  book.finalize = [](Ptr<Mourned> self) { Domain::Untrack(self); };
+  Ring(book, 1, 1);
+  EXPECT_EQ(Collect(c).collected, 0);
+  EXPECT_EQ(c.alive(), 1);
+}
+
+// Garbage without a finalizer leads to garbage with one: one detection finds both.
+TEST(FinalizationTest, ARingThatHangsOnAnotherInALazyDomain) {
+  Counting c({.reclaim = Reclaim::kLazy});
+  Book book;
+  {
+    Ptr<Knot> knot = MakePtr<Knot>();
+    knot->next = knot;
+    knot->mourned = Ring(book, 1, 1);
+  }
+  EXPECT_EQ(Collect(c).collected, 2);
+  while (c.owner.Step()) {
+  }
+  EXPECT_EQ(book.lines, Lines({"finalize 1", "destroy 1"}));
+}
+
 TEST(FinalizationTest, InALazyDomain) {
   Counting c({.reclaim = Reclaim::kLazy});
   Book book;
@@ -509,6 +559,21 @@ TEST(WeakCallbackTest, OfGarbageIsNotCalled) {
     EXPECT_EQ(outside_calls, 1);
     EXPECT_EQ(c.alive(), 0);
   }
+}
+
+// What a function has is let go with its call.
+TEST(WeakCallbackTest, LetsGoOfWhatItHas) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>(), held = MakePtr<Link>();
+  Weak<Link> weak = held;
+  WeakCallback called(link, [held] {});
+  WeakCallback cancelled(link, [held] {});
+  held = nullptr;
+  cancelled = WeakCallback();
+  link = nullptr;
+  EXPECT_NE(weak.Upgrade(), nullptr);
+  Collect(c);
+  EXPECT_EQ(weak.Upgrade(), nullptr);
 }
 
 TEST(WeakCallbackTest, OfWhatIsFinalizedIsCalledOnce) {

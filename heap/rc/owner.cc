@@ -86,9 +86,8 @@ Owner::~Owner() {
   while (*link != this) link = &(*link)->older_;
   *link = older_;
   // What could not be done here, in a NoSafepoint scope or since the mutator is blocked.
-  while (!dead_.empty()) table_.AddOrphan(dead_.Pop());
-  while (!finalizable_.empty()) table_.AddOrphan(finalizable_.Pop());
-  table_.callbacks().AddOrphans(std::move(callbacks_));
+  dead_.PushAll(finalizable_);
+  table_.AddOrphans({std::move(dead_), std::move(callbacks_)});
   table_.Give(std::move(free_));
   domain_->Remove(tally_);
 }
@@ -128,12 +127,10 @@ void Owner::StepIfDue() {
 
 // Whoever is at it already does it for all.
 void Owner::DetectIfFree() {
-  if (domain_->WakeDetectingThread()) return;
+  if (domain_->WakeDetectingThread() || !CheckMayDetect().ok()) return;
   const internal::DomainState::DetectionTurn turn(*domain_, absl::ZeroDuration());
-  if (!turn.has_begun() || !domain_->IsDetectionDue() || !CheckMayDetect().ok()) return;
-  has_turn_ = true;
-  const absl::Cleanup end = [this] { has_turn_ = false; };
-  const absl::Status status = DetectCycles(kPatienceOfAutomatic).status();
+  if (!turn.has_begun() || !domain_->IsDetectionDue()) return;
+  const absl::Status status = DetectInTurn(kPatienceOfAutomatic).status();
   if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
 }
 
@@ -141,52 +138,64 @@ absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
   if (absl::Status status = CheckMayDetect(); !status.ok()) return status;
   Step();  // what waits to be destroyed may refer to something
   absl::StatusOr<Detection> detection;
-  InTurn([&] { detection = DetectCycles(patience); });
+  AwaitTurn([&] { detection = DetectInTurn(patience); });
   CallWhatIsDue(INT64_MAX, [] { return false; });
   return detection;
 }
 
-void Owner::InTurn(absl::FunctionRef<void()> f) {
-  if (has_turn_) return f();
+void Owner::AwaitTurn(absl::FunctionRef<void()> f) {
   std::optional<internal::DomainState::DetectionTurn> turn;
   for (;;) {
     {
       const Blocking blocking(mutator_);
       turn.emplace(*domain_, kWaitForTurn);
     }
-    if (turn->has_begun()) break;
+    if (turn->has_begun()) return f();
     // The one that is at it may wait for this thread; so may a pause of another heap.
     Step(/*objects=*/0);
     Mutator::SafepointOfThread();
   }
-  has_turn_ = true;
-  const absl::Cleanup end = [this] { has_turn_ = false; };
-  f();
+}
+
+absl::Status Owner::Ask(const char* what, absl::FunctionRef<absl::Status()> question) {
+  if (absl::Status status = mutator_.CheckMayStop(what); !status.ok()) return status;
+  const internal::DomainState* turn = internal::DomainState::DetectionTurn::OfThisThread();
+  if (turn == domain_.get()) return question();
+  if (turn != nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        what, " by what another domain's detection or question calls: call it outside"));
+  }
+  absl::Status status;
+  AwaitTurn([&] { status = question(); });
+  return status;
 }
 
 absl::Status Owner::CheckMayDetect() const {
   constexpr char kWhat[] = "ebb::rc::Domain::Collect";
-  if (destroying_ || has_turn_) {
+  if (destroying_ || internal::DomainState::DetectionTurn::OfThisThread() != nullptr) {
     return absl::FailedPreconditionError(
         absl::StrCat(kWhat,
-                     " in the destructor of a counted object, or by what Collect or a "
-                     "question of Domain's calls: call it outside"));
+                     " in the destructor of a counted object, or by what a detection, a "
+                     "domain's thread or a question of Domain's calls: call it outside"));
   }
   return mutator_.CheckMayStop(kWhat);
 }
 
-absl::StatusOr<Detection> Owner::DetectCycles(absl::Duration patience) {
-  DCHECK(has_turn_);
+absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
+  detecting_ = true;
+  const absl::Cleanup end = [this] { detecting_ = false; };
   domain_->BeginDetection();
   CycleDetector detector(table_, mutator_, domain_->debug());
   absl::Status status = detector.Look(patience);
   if (status.ok()) {
-    DestroyFound(detector);
-    if (detector.has_finalizable()) {
+    const bool calls = detector.has_finalizable();
+    // What is not destroyed yet could refer to what is set aside.
+    DestroyFound(detector, /*lazily=*/lazy_ && !calls);
+    if (calls) {
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
       // What there is no memory for is found the next time.
       detector.LookAgain(patience).IgnoreError();
-      DestroyFound(detector);
+      DestroyFound(detector, lazy_);
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
       AddCalls(detector.TakeCallbacks());
     }
@@ -201,12 +210,12 @@ absl::StatusOr<Detection> Owner::DetectCycles(absl::Duration patience) {
   return detection;
 }
 
-// The detector's dead, and in a domain that is not lazy all that waits.
-void Owner::DestroyFound(CycleDetector& detector) {
+void Owner::DestroyFound(CycleDetector& detector, bool lazily) {
+  const int64_t others = dead_.size();
   CellList dead = detector.TakeDead();
   dead_.PushAll(dead);
-  while (!lazy_ && !dead_.empty()) {
-    DestroyDead(0, kDestroyedBetweenSafepoints);
+  while (!lazily && dead_.size() > others) {
+    DestroyDead(others, kDestroyedBetweenSafepoints);
     Mutator::SafepointOfThread();
   }
 }
@@ -218,10 +227,10 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
   destroying_ = false;
   dead_.PushAll(dropped_);
   if (table_.has_orphans()) {
-    CellList orphans = table_.TakeOrphans();
-    dead_.PushAll(orphans);
+    CellTable::Orphans orphans = table_.TakeOrphans();
+    dead_.PushAll(orphans.dead);
+    AddCalls(std::move(orphans.callbacks));
   }
-  if (table_.callbacks().has_orphans()) AddCalls(table_.callbacks().TakeOrphans());
   const bool timed = time != absl::InfiniteDuration();
   const int64_t start = timed ? platform::MonotonicNanos() : 0;
   const auto time_is_up = [&] {
@@ -236,7 +245,7 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
 bool Owner::MayCall() const {
-  return !calling_ && !has_turn_ && mutator_.CheckMayStop("a finalizer or WeakCallback").ok();
+  return !calling_ && !detecting_ && mutator_.CheckMayStop("a finalizer or WeakCallback").ok();
 }
 
 // What is called may make more calls due: those are for the next time.
@@ -280,6 +289,7 @@ void Owner::CallBack(internal::Callback& callback) {
   } catch (...) {
     domain_->ReportException(Called::kWeakCallback, "");
   }
+  callback.call = nullptr;
   if (callback.cell.ReleaseWeak()) Free(callback.cell);
 }
 
@@ -291,7 +301,11 @@ void Owner::AddCalls(internal::CallbackList callbacks) {
 void Owner::Died(Cell& cell) {
   CellTable& table = *cell.chunk().table;
   Owner* owner = Find(table);
-  if (owner == nullptr) return table.AddOrphan(cell);
+  if (owner == nullptr) {
+    internal::CellTable::Orphans orphan;
+    orphan.dead.Push(cell);
+    return table.AddOrphans(std::move(orphan));
+  }
   if (owner->destroying_) return owner->dropped_.Append(cell);
   owner->dead_.Push(cell);
   if (!owner->lazy_ && owner->MayDestroy()) {

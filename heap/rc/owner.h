@@ -49,8 +49,11 @@ class Owner {
 
   // For Domain::Collect.
   absl::StatusOr<Detection> Collect(absl::Duration patience);
-  // For questions: f(), while no other thread detects. A safepoint.
-  void InTurn(absl::FunctionRef<void()> f);
+  // The same for the domain's thread, which has its turn.
+  absl::StatusOr<Detection> DetectInTurn(absl::Duration patience);
+  // For questions: question(), while no other thread detects. A safepoint. FailedPrecondition where
+  // that may not be; `what` is for messages.
+  absl::Status Ask(const char* what, absl::FunctionRef<absl::Status()> question);
 
   Mutator& mutator() { return mutator_; }
 
@@ -86,15 +89,16 @@ class Owner {
 
   void DetectIfFree();
   absl::Status CheckMayDetect() const;
-  // In this thread's turn.
-  absl::StatusOr<Detection> DetectCycles(absl::Duration patience);
+  // f(), in this thread's turn.
+  void AwaitTurn(absl::FunctionRef<void()> f);
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
   // destroyed is next, in the order in which it died. How many it were.
   int64_t DestroyDead(int64_t rest, int64_t objects);
   void Destroy(internal::Cell& cell);
-  void DestroyFound(internal::CycleDetector& detector);
+  // The detector's dead, unless lazily.
+  void DestroyFound(internal::CycleDetector& detector, bool lazily);
   void GiveCell(internal::Cell& cell);
 
   // Finalizers and WeakCallbacks, unless the time is up.
@@ -116,7 +120,7 @@ class Owner {
   const bool lazy_;
   bool destroying_ = false;
   bool calling_ = false;
-  bool has_turn_ = false;  // of the domain's, to detect
+  bool detecting_ = false;
   bool detection_due_ = false;
   internal::CellList free_;
   internal::CellList dead_;         // their objects wait to be destroyed

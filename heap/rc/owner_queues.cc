@@ -61,7 +61,10 @@ ThreadIndex OwnerQueues::MakeQueue() {
 }
 
 void OwnerQueues::Leave(OnDead on_dead) {
-  if (--entries > 0 || this_queue == nullptr) return;
+  if (entries > 1 || this_queue == nullptr) {
+    --entries;
+    return;
+  }
   Queue& queue = *this_queue;
   // Until nothing has come in the meantime: what dies may drop more.
   for (bool empty = false; !empty;) {
@@ -72,6 +75,7 @@ void OwnerQueues::Leave(OnDead on_dead) {
   }
   const ThreadIndex index = std::exchange(this_thread, kOwnsNothing);
   this_queue = nullptr;
+  --entries;
   absl::MutexLock lock(&mu_);
   free_.push_back(index);
 }

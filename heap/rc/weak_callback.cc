@@ -12,6 +12,7 @@ void WeakCallback::Register(internal::Cell& cell, absl::AnyInvocable<void() &&> 
 
 void WeakCallback::Cancel() {
   if (!callback_->Take()) return;
+  callback_->call = nullptr;
   internal::Cell& cell = callback_->cell;
   cell.chunk().table->callbacks().Remove(*callback_);
   if (cell.ReleaseWeak()) Owner::Free(cell);
