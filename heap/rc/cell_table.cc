@@ -19,8 +19,8 @@ namespace {
 constexpr size_t kAddresses =
     std::max(CellChunk::kCells, static_cast<size_t>(copyspace::kRegionSize.count()) / 8);
 
-// How many free cells a thread takes at once of those that others gave back.
-constexpr int kBatch = 1024;
+// Among so many chunks that have free cells the one that has most is looked for.
+constexpr int64_t kLooks = 8;
 
 ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
 constinit CellTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
@@ -46,21 +46,29 @@ void CellTable::DeleteChunk::operator()(CellChunk* chunk) const {
   std::free(chunk);
 }
 
-absl::StatusOr<CellList> CellTable::Take(Mutator& mutator) {
+absl::Status CellTable::Take(Mutator& mutator, FreeCells& cells) {
   {
     absl::MutexLock lock(&mu_);
-    CellList batch;
-    while (!free_.empty() && batch.size() < kBatch) batch.Push(free_.Pop());
-    if (!batch.empty()) return batch;
+    if (!with_free_.empty()) {
+      // The fullest of a few.
+      auto best = with_free_.end() - 1;
+      for (auto it = best; it != with_free_.begin() && with_free_.end() - it < kLooks;) {
+        if ((*--it)->size() > (*best)->size()) best = it;
+      }
+      cells = (*best)->Take();
+      free_ -= cells.size();
+      *best = with_free_.back();
+      with_free_.pop_back();
+      return absl::OkStatus();
+    }
   }
-  return TakeFresh(mutator);
+  return TakeFresh(mutator, cells);
 }
 
-absl::StatusOr<CellList> CellTable::TakeFresh(Mutator& mutator) {
+absl::Status CellTable::TakeFresh(Mutator& mutator, FreeCells& cells) {
   absl::StatusOr<Ref<RefArray<CountedObject>>> array =
       mutator.TryNewRefArray<CountedObject>(kAddresses);
   if (!array.ok()) return std::move(array).status();
-  CellList cells;
   try {
     Persistent<RefArray<CountedObject>> addresses(heap_, *array);
     void* memory = std::aligned_alloc(CellChunk::kBytes, CellChunk::kBytes);
@@ -69,29 +77,54 @@ absl::StatusOr<CellList> CellTable::TakeFresh(Mutator& mutator) {
     chunk->table = this;
     // Relaxed: see CellChunk::addresses.
     chunk->addresses.store((*array)->data(), std::memory_order_relaxed);
-    for (size_t i = CellChunk::kCells; i > 0; --i) cells.Push(chunk->owners[i - 1]);
+    cells = FreeCells(*chunk);
+    auto free = std::make_unique<FreeCells>(cells);
+    for (const Cell& cell : chunk->owners) cells.Add(cell);
     absl::MutexLock lock(&mu_);
-    chunks_.push_back({std::move(chunk), std::move(addresses)});
+    chunk->number = static_cast<uint32_t>(chunks_.size());
+    with_free_.reserve(chunks_.size() + 1);
+    chunks_.push_back({std::move(chunk), std::move(addresses), std::move(free)});
   } catch (const std::bad_alloc&) {
+    cells = FreeCells();
     return absl::ResourceExhaustedError(
         "no memory for the cells of counted objects, 128 KiB beside the heap: raise the process's "
         "memory limit, or drop references");
   }
-  return cells;
+  return absl::OkStatus();
 }
 
-void CellTable::Give(CellList cells) {
-  bool last = false;
+FreeCells& CellTable::FreeOf(const CellChunk& chunk) {
+  FreeCells& free = *chunks_[chunk.number].free;
+  if (free.empty()) with_free_.push_back(&free);
+  return free;
+}
+
+void CellTable::Give(absl::Span<const Cell* const> cells) {
+  bool done = false;
   {
     absl::MutexLock lock(&mu_);
-    free_.PushAll(cells);
-    last = closed_ && free_.size() == CountCells();
+    free_ += static_cast<int64_t>(cells.size());
+    while (!cells.empty()) {
+      cells.remove_prefix(FreeOf(cells.front()->chunk()).AddSome(cells));
+    }
+    done = IsDone();
   }
-  if (last) delete this;
+  if (done) delete this;
+}
+
+void CellTable::Give(const FreeCells& cells) {
+  if (cells.empty()) return;
+  bool done = false;
+  {
+    absl::MutexLock lock(&mu_);
+    FreeOf(*cells.chunk()).AddAll(cells);
+    free_ += cells.size();
+    done = IsDone();
+  }
+  if (done) delete this;
 }
 
 void CellTable::AddOrphans(Orphans orphans) {
-  CellList free;
   {
     absl::MutexLock lock(&mu_);
     if (!closed_) {
@@ -103,12 +136,12 @@ void CellTable::AddOrphans(Orphans orphans) {
       return;
     }
   }
-  // Nothing is left but the cells.
+  // Nothing is left but the cells; and when the last of them is free, not even this.
   while (!orphans.dead.empty()) {
     Cell& cell = orphans.dead.Pop();
-    if (cell.Finish()) free.Push(cell);
+    const Cell* const one = &cell;
+    if (cell.Finish()) Give({&one, 1});
   }
-  if (!free.empty()) Give(std::move(free));
 }
 
 CellTable::Orphans CellTable::TakeOrphans() {
@@ -129,9 +162,11 @@ int64_t CellTable::Close() {
     }
     while (!orphans_.dead.empty()) {
       Cell& orphan = orphans_.dead.Pop();
-      if (orphan.Finish()) free_.Push(orphan);
+      if (!orphan.Finish()) continue;
+      FreeOf(orphan.chunk()).Add(orphan);
+      ++free_;
     }
-    in_use = CountCells() - free_.size();
+    in_use = CountCells() - free_;
   }
   // Decided under the lock that set closed_: who gives the last cell from then on deletes this.
   if (in_use == 0) delete this;
@@ -197,7 +232,7 @@ int64_t CellTable::CountCells() const {
 
 int64_t CellTable::cells_in_use() const {
   absl::MutexLock lock(&mu_);
-  return CountCells() - free_.size();
+  return CountCells() - free_;
 }
 
 int64_t CellTable::cells() const {

@@ -3,15 +3,20 @@
 #ifndef EBB_HEAP_RC_CELL_TABLE_H_
 #define EBB_HEAP_RC_CELL_TABLE_H_
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "heap/array.h"
 #include "heap/heap.h"
 #include "heap/mutator.h"
@@ -80,6 +85,67 @@ class CellList {
   int64_t size_ = 0;
 };
 
+// Free cells of one chunk, taken in the order of their addresses: so what is made together lies
+// together, in whichever order it was dropped.
+class FreeCells {
+ public:
+  FreeCells() = default;
+  // None yet, of this chunk.
+  explicit FreeCells(CellChunk& chunk) : chunk_(&chunk) {}
+
+  bool empty() const { return size_ == 0; }
+  int64_t size() const { return size_; }
+  const CellChunk* chunk() const { return chunk_; }
+  void Add(const Cell& cell) {
+    const Cell* const one = &cell;
+    AddSome({&one, 1});
+  }
+  // Those at the front of `cells`, one at least, that are neighbours of the first in this chunk:
+  // how many. What was made together was mostly dropped together.
+  size_t AddSome(absl::Span<const Cell* const> cells) {
+    const size_t word = cells[0]->index() / 64;
+    uint64_t bits = 0;
+    size_t count = 0;
+    do {
+      bits |= uint64_t{1} << (cells[count]->index() % 64);
+    } while (++count < cells.size() && &cells[count]->chunk() == chunk_ &&
+             cells[count]->index() / 64 == word);
+    words_[word] |= bits;
+    first_ = std::min(first_, word);
+    size_ += static_cast<int64_t>(count);
+    return count;
+  }
+  // Those of the same chunk.
+  void AddAll(const FreeCells& others) {
+    for (size_t i = 0; i < kWords; ++i) words_[i] |= others.words_[i];
+    first_ = std::min(first_, others.first_);
+    size_ += others.size_;
+  }
+  // Not empty.
+  Cell& Pop() {
+    while (words_[first_] == 0) ++first_;
+    const size_t index = 64 * first_ + static_cast<size_t>(std::countr_zero(words_[first_]));
+    words_[first_] &= words_[first_] - 1;
+    --size_;
+    return chunk_->owners[index];
+  }
+  // All of them, from here to there.
+  FreeCells Take() {
+    FreeCells taken = *this;
+    words_ = {};
+    size_ = 0;
+    return taken;
+  }
+
+ private:
+  static constexpr size_t kWords = (CellChunk::kCells + 63) / 64;
+
+  CellChunk* chunk_ = nullptr;
+  int64_t size_ = 0;
+  size_t first_ = 0;  // no word before it has any
+  std::array<uint64_t, kWords> words_ = {};
+};
+
 // Thread-safe. Lives until it is closed and no reference names a cell of it any more: forever, if
 // what was left refers to counted objects, is in a cycle, or is immortal. All tables are in a list,
 // so that a leak checker finds what a program has leaked, and not what may still be referred to.
@@ -91,12 +157,13 @@ class CellTable {
   // many cells were in use.
   int64_t Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Free cells, at least one: up to 1,024 that others gave back, or those of a new chunk, which is
-  // a safepoint of `mutator`. Errors: as of Mutator::TryNewArray; ResourceExhausted when there is
-  // no memory for the cells. O(cells).
-  absl::StatusOr<CellList> Take(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
-  // Gives free cells back. O(1).
-  void Give(CellList cells) ABSL_LOCKS_EXCLUDED(mu_);
+  // `cells`, which is empty, becomes the free ones of a chunk, at least one: of one that has many,
+  // or of a new one, which is a safepoint of `mutator`. Errors: as of Mutator::TryNewArray;
+  // ResourceExhausted when there is no memory for the cells. O(1).
+  absl::Status Take(Mutator& mutator, FreeCells& cells) ABSL_LOCKS_EXCLUDED(mu_);
+  // Gives free cells back. O(cells), under the lock; O(1).
+  void Give(absl::Span<const Cell* const> cells) ABSL_LOCKS_EXCLUDED(mu_);
+  void Give(const FreeCells& cells) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Dead cells, and callbacks that are due when those are destroyed, of a thread that is not, or no
   // longer, attached to the domain: one that is takes them over.
@@ -139,13 +206,20 @@ class CellTable {
   struct Entry {
     std::unique_ptr<CellChunk, DeleteChunk> chunk;
     Persistent<RefArray<CountedObject>> addresses;
+    std::unique_ptr<FreeCells> free;
   };
 
   explicit CellTable(Heap& heap);
   ~CellTable();
   void AtFork(platform::ForkStep step);
   int64_t CountCells() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<CellList> TakeFresh(Mutator& mutator) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TakeFresh(Mutator& mutator, FreeCells& cells) ABSL_LOCKS_EXCLUDED(mu_);
+  // The free cells of the chunk, of which there will be some.
+  FreeCells& FreeOf(const CellChunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether nothing names a cell any more, and nothing will.
+  bool IsDone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return closed_ && free_ == CountCells();
+  }
 
   Heap& heap_;
   // In the list of all tables.
@@ -154,7 +228,9 @@ class CellTable {
 
   mutable absl::Mutex mu_;
   std::vector<Entry> chunks_ ABSL_GUARDED_BY(mu_);
-  CellList free_ ABSL_GUARDED_BY(mu_);
+  int64_t free_ ABSL_GUARDED_BY(mu_) = 0;
+  // Those that have free cells, each once; there is room for all.
+  std::vector<FreeCells*> with_free_ ABSL_GUARDED_BY(mu_);
   Orphans orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;

@@ -88,7 +88,7 @@ struct DomainOptions {
   Reclaim reclaim = Reclaim::kPrompt;
   Detect detect = Detect::kOnDemand;
   // Unless on demand: a detection is due when the cells in use are more than those after the last
-  // one by so many, and by this share of them; looked at when a thread takes cells, 8,176 new ones
+  // one by so many, and by this share of them; looked at when a thread takes cells, up to 8,176
   // at once. Neither is negative.
   int64_t detect_after = 10'000;
   double detect_share = 0.25;
@@ -127,8 +127,7 @@ class Domain {
   // its Fields to the others as null, and those that lead elsewhere as they are. From the moment
   // they are found no Upgrade gives them back. Those with finalizers, and what these may reach, are
   // destroyed after the finalizers have been called, unless that has revived them: see MakePtr.
-  // Calls what else is due, as Owner::Step does.
-  // What an rc::Ptr refers to is alive wherever that
+  // Calls what else is due, as Owner::Step does. What an rc::Ptr refers to is alive wherever that
   // lies, as is what a Field refers to that is not a member, or in members that are structs or
   // arrays: in a container, say.
   //
@@ -140,12 +139,12 @@ class Domain {
   // then on.
   //
   // A safepoint, of all heaps that the thread is attached to. Any thread; one without an Owner is
-  // attached for the call. Errors: FailedPrecondition in a destructor, in what a detection calls (a
+  // attached for the call. Errors: FailedPrecondition in a destructor, in what a detection (a
   // finalizer, a Listener), a domain's own thread or VisitObjects calls, in a NoSafepoint scope, or
   // while the Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is
-  // no memory (9 bytes a cell, 8 for each suspect that another thread made), and then nothing is
-  // destroyed. O(objects of the domain), unless what seems to be garbage keeps turning out not to
-  // be: see CycleDetector::Run.
+  // no memory (9 bytes a cell, 8 for each suspect that another thread made, and for each if some
+  // have finalizers), and then nothing is destroyed. O(objects of the domain), unless what seems to
+  // be garbage keeps turning out not to be: see CycleDetector::Look.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
   // Whether cycles are looked for without being asked to; at first, as the options say. Enabled

@@ -10,6 +10,7 @@
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "heap/rc/counted_type.h"
 #include "heap/rc/cycle_detector.h"
 #include "heap/rc/owner_queues.h"
@@ -29,8 +30,6 @@ namespace {
 // So many objects that wait are destroyed for each that is made: more than one, so that a thread
 // that drops as fast as it makes keeps up.
 constexpr int64_t kPerObjectMade = 4;
-// A thread keeps up to so many free cells for itself.
-constexpr int64_t kMostFree = 2 * internal::CellChunk::kCells;
 // So many are destroyed between two safepoints, where there may be safepoints.
 constexpr int64_t kDestroyedBetweenSafepoints = 256;
 // How long an automatic detection waits for threads that own suspects.
@@ -88,7 +87,9 @@ Owner::~Owner() {
   // What could not be done here, in a NoSafepoint scope or since the mutator is blocked.
   dead_.PushAll(finalizable_);
   table_.AddOrphans({std::move(dead_), std::move(callbacks_)});
-  table_.Give(std::move(free_));
+  table_.Give(free_);
+  while (!recent_.empty()) given_[given_count_++] = &recent_.Pop();
+  GiveAll();
   domain_->Remove(tally_);
 }
 
@@ -107,9 +108,7 @@ Owner* Owner::Find(const CellTable& table) {
 bool Owner::MayDestroy() const { return Mutator::Current(domain_->heap()) == &mutator_; }
 
 absl::StatusOr<Cell*> Owner::TakeCell() {
-  absl::StatusOr<CellList> cells = table_.Take(mutator_);
-  if (!cells.ok()) return std::move(cells).status();
-  free_.PushAll(*cells);
+  if (absl::Status status = table_.Take(mutator_, free_); !status.ok()) return status;
   detection_due_ = domain_->IsDetectionDue();
   return &free_.Pop();
 }
@@ -350,15 +349,20 @@ int64_t Owner::DestroyDead(int64_t rest, int64_t objects) {
 void Owner::Free(Cell& cell) {
   CellTable& table = *cell.chunk().table;
   if (Owner* owner = Find(table); owner != nullptr) return owner->GiveCell(cell);
-  CellList one;
-  one.Push(cell);
-  table.Give(std::move(one));
+  const Cell* const one = &cell;
+  table.Give({&one, 1});
 }
 
 void Owner::GiveCell(Cell& cell) {
-  free_.Push(cell);
-  if (free_.size() > kMostFree) [[unlikely]]
-    table_.Give(std::exchange(free_, CellList()));
+  if (recent_.size() < static_cast<int64_t>(kMostRecent)) return recent_.Push(cell);
+  given_[given_count_++] = &cell;
+  if (given_count_ == kGivenAtOnce) [[unlikely]]
+    GiveAll();
+}
+
+void Owner::GiveAll() {
+  table_.Give(absl::MakeSpan(given_).first(given_count_));
+  given_count_ = 0;
 }
 
 }  // namespace ebb::rc

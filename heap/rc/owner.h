@@ -3,6 +3,8 @@
 #ifndef EBB_HEAP_RC_OWNER_H_
 #define EBB_HEAP_RC_OWNER_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -64,7 +66,10 @@ class Owner {
     return *newest;
   }
   // A free cell; null if there is none at hand.
-  internal::Cell* TryTakeCell() { return free_.empty() ? nullptr : &free_.Pop(); }
+  internal::Cell* TryTakeCell() {
+    if (!recent_.empty()) return &recent_.Pop();
+    return free_.empty() ? nullptr : &free_.Pop();
+  }
   // The same with a safepoint, and the errors of CellTable::Take.
   absl::StatusOr<internal::Cell*> TakeCell();
   // One reference to an object that has just been made.
@@ -100,6 +105,7 @@ class Owner {
   // The detector's dead, unless lazily.
   void DestroyFound(internal::CycleDetector& detector, bool lazily);
   void GiveCell(internal::Cell& cell);
+  void GiveAll();
 
   // Finalizers and WeakCallbacks, unless the time is up.
   void CallWhatIsDue(int64_t at_most, absl::FunctionRef<bool()> time_is_up);
@@ -112,6 +118,9 @@ class Owner {
   bool MayCall() const;
   void AddCalls(internal::CallbackList callbacks);
 
+  static constexpr size_t kMostRecent = 64;
+  static constexpr size_t kGivenAtOnce = 1024;
+
   static constinit thread_local Owner* newest;
 
   Mutator& mutator_;
@@ -122,7 +131,13 @@ class Owner {
   bool calling_ = false;
   bool detecting_ = false;
   bool detection_due_ = false;
-  internal::CellList free_;
+  internal::FreeCells free_;
+  // That have become free by this thread: a few that are used again first, as they are likely to be
+  // in its cache; and others, which are about to be given back.
+  internal::CellList recent_;
+  std::array<const internal::Cell*, kGivenAtOnce + kMostRecent>
+      given_;  // undefined from the count on
+  size_t given_count_ = 0;
   internal::CellList dead_;         // their objects wait to be destroyed
   internal::CellList dropped_;      // by the destructor that runs
   internal::CellList finalizable_;  // dead; their finalizers are to be called first

@@ -1,7 +1,11 @@
 // Counted objects in numbers.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <random>
 #include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
@@ -44,6 +48,23 @@ TEST(ReclaimTest, ThrowsWhenTheHeapIsFullAndGoesOn) {
   }
   EXPECT_EQ(c.alive(), 0);
   EXPECT_EQ(MakePtr<Link>(nullptr, nullptr, 4)->value, 4);
+}
+
+// Free cells are used in the order of their addresses, whatever the order in which they were freed.
+TEST(ReclaimTest, CellsAreTakenInOrder) {
+  Counting c;
+  std::vector<Ptr<Link>> links;
+  for (int i = 0; i < 30'000; ++i) links.push_back(MakePtr<Link>());
+  const int64_t cells = c.domain.stats().cells;
+  std::shuffle(links.begin(), links.end(), std::mt19937_64(1));
+  links.resize(5'000);
+  for (int i = 0; i < 20'000; ++i) links.push_back(MakePtr<Link>());
+  int in_order = 0;
+  for (size_t i = 5'001; i < links.size(); ++i) {
+    in_order += links[i - 1].cell() < links[i].cell() ? 1 : 0;
+  }
+  EXPECT_GT(in_order, 19'500);
+  EXPECT_EQ(c.domain.stats().cells, cells);
 }
 
 }  // namespace
