@@ -64,6 +64,7 @@ class AtomicReference {
 
   Cell* Lock() const {
     for (int spins = 0;; ++spins) {
+      // Relaxed: only to begin with.
       uintptr_t bits = bits_.load(std::memory_order_relaxed) & ~kLocked;
       // Acquire: pairs with the release in Unlock; the payload is the object, and its count.
       if (bits_.compare_exchange_weak(bits, bits | kLocked, std::memory_order_acquire,
@@ -73,6 +74,7 @@ class AtomicReference {
       if (spins >= kSpins) std::this_thread::yield();  // the holder may have no processor
     }
   }
+  // Release: pairs with the acquires in Lock and Load.
   void Unlock(Cell* cell) const { bits_.store(BitsOf(cell), std::memory_order_release); }
 
   mutable std::atomic<uintptr_t> bits_ = 0;

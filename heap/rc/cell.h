@@ -245,6 +245,7 @@ struct CellChunk {
     CellMarks frozen;
   };
   std::atomic<Marks*> marks = nullptr;
+  // Relaxed: nobody else knows the chunk any more.
   ~CellChunk() { delete marks.load(std::memory_order_relaxed); }
   // Acquire: pairs with the release in MakeMarks; the payload is the marks.
   Marks* FindMarks() const { return marks.load(std::memory_order_acquire); }
