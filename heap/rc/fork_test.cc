@@ -59,14 +59,15 @@ void UseInChild(Heap& heap, Domain& domain, Ptr<Link>& kept) {
 
 class RcForkTest : public testing::TestWithParam<Collector> {
  protected:
-  // So large that garbage of the parent's threads leaves a child some room.
-  static Options LargerOptions() {
+  static constexpr int64_t kMostAlive = 10'000;
+
+  static Options RoomyOptions() {
     Options options = OptionsFor(GetParam());
-    options.max_bytes = 64 << 20;
+    options.max_bytes = 16 << 20;
     return options;
   }
 
-  std::unique_ptr<Heap> heap_ = NewHeap(LargerOptions());
+  std::unique_ptr<Heap> heap_ = NewHeap(RoomyOptions());
 };
 
 TEST_P(RcForkTest, AChildUsesWhatThereIs) {
@@ -136,13 +137,13 @@ TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
       Mutator mutator(*heap_);
       Owner owner(domain, mutator);
       while (!stop.load(std::memory_order_relaxed)) {  // publishes nothing
-        try {
-          Ptr<Link> ring = Ring(10);
-          std::thread([copy = ring] {}).join();
-          Ring(100);
-          owner.Step(10);
-        } catch (const HeapExhausted&) {
-        }
+        owner.Step(10);
+        mutator.Safepoint();
+        // So that garbage leaves room: detections may be slower than these threads.
+        if (Alive(domain) > kMostAlive) continue;
+        Ptr<Link> ring = Ring(10);
+        std::thread([copy = ring] {}).join();
+        Ring(100);
       }
     });
   }
