@@ -1,18 +1,28 @@
-// Agrees with a naive model: random programs over Ptrs, Fields, Weaks and finalizers. When nothing
-// is found any more those objects are there, and no others, that the program's Ptrs lead to; and
-// what is gone was finalized once before, if it has a finalizer.
+// Agrees with a naive model: random programs over Ptrs, Fields, Weaks, finalizers and threads, of
+// which one at a time takes a step. When nothing is found any more those objects are there, and no
+// others, that the program's Ptrs lead to; and what is gone was finalized once before, if it has a
+// finalizer.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <memory>
+#include <optional>
 #include <random>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 
@@ -37,12 +47,12 @@ class Program {
  public:
   explicit Program(uint64_t seed) : random_(seed) {}
 
-  void Step() {
+  void Step(bool may_make) {
     const size_t a = Place(), b = Place();
     switch (random_() % 9) {
       case 0:
       case 1:
-        Set(a, Make(ptrs_[b]));
+        if (may_make) Set(a, Make(ptrs_[b]));
         break;
       case 2:
         Set(a, nullptr);
@@ -198,39 +208,156 @@ Actor::~Actor() {
 }
 void Mourned::Finalize(Ptr<Mourned> self) { self->program->OnFinalize(self); }
 
-void CollectAll(Counting& c, Program& program) {
-  for (int64_t found = 1; found > 0;) {
-    program.NoteWhatIsNotReached();
-    while (c.owner.Step()) {
-    }
-    const absl::StatusOr<Detection> detection = c.domain.Collect();
-    ASSERT_TRUE(detection.ok());
-    found = detection->collected + detection->finalized + (c.owner.Step() ? 1 : 0);
+// A thread that does what it is told to; with an Owner, or only attached to the heap.
+class Worker {
+ public:
+  Worker(Counting& c, bool owns) : thread_([this, &c, owns] { Work(c, owns); }) {}
+  ~Worker() {
+    Tell(nullptr);
+    thread_.join();
   }
-}
 
-TEST(CyclesModelTest, AgreesWithReachability) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
+  // job(owner); null if it has none.
+  using Job = absl::AnyInvocable<void(Owner*)>;
+  void Tell(Job job) {
+    absl::MutexLock lock(&mu_);
+    job_ = std::move(job);
+    told_ = true;
+  }
+  // Until the job is done.
+  void Await() {
+    absl::MutexLock lock(&mu_);
+    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !told_; };
+    mu_.Await(absl::Condition(&done));
+  }
+
+ private:
+  void Work(Counting& c, bool owns) {
+    Mutator mutator(*c.heap);
+    std::optional<Owner> owner;
+    if (owns) owner.emplace(c.domain, mutator);
+    for (;;) {
+      Job job;
+      {
+        const Blocking blocking(mutator);
+        absl::MutexLock lock(&mu_);
+        mu_.Await(absl::Condition(&told_));
+        job = std::move(job_);
+      }
+      if (job == nullptr) return;
+      job(owner.has_value() ? &*owner : nullptr);
+      absl::MutexLock lock(&mu_);
+      told_ = false;
+    }
+  }
+
+  absl::Mutex mu_;
+  bool told_ ABSL_GUARDED_BY(mu_) = false;
+  Job job_ ABSL_GUARDED_BY(mu_);
+  std::thread thread_;
+};
+
+// The thread of a test, and some workers.
+class Threads {
+ public:
+  Threads(Counting& c, int owners, int others) : c_(c) {
+    for (int i = 0; i < owners + others; ++i) {
+      workers_.push_back(std::make_unique<Worker>(c, i < owners));
+    }
+  }
+  ~Threads() {
+    const Blocking blocking(c_.mutator);
+    workers_.clear();
+  }
+
+  // By one of them, this one or a worker.
+  void Run(uint64_t which, Worker::Job job) {
+    which %= workers_.size() + 1;
+    if (which == workers_.size()) return job(&c_.owner);
+    const Blocking blocking(c_.mutator);
+    workers_[which]->Tell(std::move(job));
+    workers_[which]->Await();
+  }
+
+  void CollectAll(Program& program) {
+    for (bool found = true; found;) {
+      program.NoteWhatIsNotReached();
+      StepAll();
+      const absl::StatusOr<Detection> detection = Collect();
+      ASSERT_TRUE(detection.ok());
+      const bool stepped = StepAll();
+      found = stepped || detection->collected + detection->finalized > 0;
+    }
+  }
+
+ private:
+  // Meanwhile workers merge what they are asked to, and do nothing else.
+  absl::StatusOr<Detection> Collect() {
+    std::atomic<bool> stop = false;
+    for (const auto& worker : workers_) {
+      worker->Tell([&stop](Owner* owner) {
+        while (owner != nullptr && !stop.load(std::memory_order_relaxed)) {  // publishes nothing
+          owner->Step(/*objects=*/0);
+          owner->mutator().Safepoint();
+        }
+      });
+    }
+    absl::StatusOr<Detection> detection = c_.domain.Collect(absl::Seconds(10));
+    stop.store(true, std::memory_order_relaxed);
+    const Blocking blocking(c_.mutator);
+    for (const auto& worker : workers_) worker->Await();
+    return detection;
+  }
+
+  // What one drops, another may have to destroy. Whether there was anything to do.
+  bool StepAll() {
+    bool any = false;
+    for (bool more = true; more;) {
+      const DomainStats before = c_.domain.stats();
+      for (size_t i = 0; i <= workers_.size(); ++i) {
+        Run(i, [](Owner* owner) {
+          while (owner != nullptr && owner->Step()) {
+          }
+        });
+      }
+      const DomainStats after = c_.domain.stats();
+      more = after.destroyed != before.destroyed || after.finalized != before.finalized;
+      any = any || more;
+    }
+    return any;
+  }
+
+  Counting& c_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+void RunPrograms(int owners, int others) {
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
     SCOPED_TRACE(seed);
     Counting c;
+    std::mt19937_64 random(seed);
     Program program(seed);
+    Threads threads(c, owners, others);
     for (int step = 0; step < 300; ++step) {
-      program.Step();
+      threads.Run(random(), [&](Owner* owner) { program.Step(/*may_make=*/owner != nullptr); });
       if (step % 10 != 9) continue;
-      CollectAll(c, program);
+      threads.CollectAll(program);
       program.Compare();
       if (testing::Test::HasFatalFailure()) return;
     }
     // Finalizers may revive some, once.
     for (int i = 0; i < 100 && c.alive() > 0; ++i) {
       program.DropAll();
-      CollectAll(c, program);
+      threads.CollectAll(program);
       program.Compare();
     }
     EXPECT_EQ(c.alive(), 0);
     ASSERT_TRUE(c.heap->Verify().ok());
   }
 }
+
+TEST(CyclesModelTest, AgreesWithReachability) { RunPrograms(/*owners=*/0, /*others=*/0); }
+TEST(CyclesModelTest, AgreesWithSeveralThreads) { RunPrograms(/*owners=*/2, /*others=*/1); }
 
 }  // namespace
 }  // namespace ebb::rc
