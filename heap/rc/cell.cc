@@ -165,6 +165,7 @@ void Cell::Execute() {
   if (WeakIn(word) == 0) {
     return shared().store((word & kCleared) | kMerged, std::memory_order_relaxed);
   }
+  // Relaxed: as above.
   while (!shared().compare_exchange_weak(word, (word & (kWeakMask | kCleared)) | kMerged,
                                          std::memory_order_relaxed)) {
   }

@@ -200,12 +200,15 @@ class Cell {
 // object has a reference to it, or is told that it may be late (Domain::Freeze).
 class CellMarks {
  public:
+  // Relaxed: see above.
   void Set(size_t index) { words_[index / 64].fetch_or(Bit(index), std::memory_order_relaxed); }
   void Clear(size_t index) { words_[index / 64].fetch_and(~Bit(index), std::memory_order_relaxed); }
   void ClearAll() {
+    // Relaxed: as all.
     for (std::atomic<uint64_t>& word : words_) word.store(0, std::memory_order_relaxed);
   }
   bool Test(size_t index) const {
+    // Relaxed: as all.
     return (words_[index / 64].load(std::memory_order_relaxed) & Bit(index)) != 0;
   }
   int64_t Count() const {
@@ -330,6 +333,7 @@ inline Cell* Cell::next() const {
 
 inline void Cell::set_next(Cell* next) {
   const uintptr_t bits = reinterpret_cast<uintptr_t>(next);
+  // Relaxed: as in next.
   owner_.store(static_cast<uint32_t>(bits) | 1, std::memory_order_relaxed);
   owners_count().store(static_cast<uint32_t>(bits >> 32), std::memory_order_relaxed);
 }

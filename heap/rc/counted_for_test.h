@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "gtest/gtest.h"
 #include "heap/heap_for_test.h"
 #include "heap/rc/rc.h"
 
@@ -49,6 +51,12 @@ struct Counting {
   Domain domain;
   Owner owner;
 };
+
+inline Detection Collect(Counting& c) {
+  absl::StatusOr<Detection> detection = c.domain.Collect();
+  EXPECT_TRUE(detection.ok()) << detection.status();
+  return detection.ok() ? *detection : Detection();
+}
 
 }  // namespace ebb::rc
 

@@ -303,7 +303,7 @@ class Threads {
       });
     }
     absl::StatusOr<Detection> detection = c_.domain.Collect(absl::Seconds(10));
-    stop.store(true, std::memory_order_relaxed);
+    stop.store(true, std::memory_order_relaxed);  // publishes nothing
     const Blocking blocking(c_.mutator);
     for (const auto& worker : workers_) worker->Await();
     return detection;

@@ -229,7 +229,7 @@ TEST_P(CyclesStressTest, WhatIsInUseStaysAndTheRestGoes) {
   EXPECT_GT(stats.detected.collected, 0);
   EXPECT_GT(stats.detected.finalized, 0);
   EXPECT_GT(stats.finalized, stats.detected.finalized);
-  EXPECT_GT(called_.load(std::memory_order_relaxed), 0);
+  EXPECT_GT(called_.load(std::memory_order_relaxed), 0);  // as above
   ExpectSound(*heap_);
 }
 

@@ -14,7 +14,10 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "heap/heap.h"
-#include "heap/job_thread.h"
+
+namespace ebb::internal {
+class JobThread;
+}  // namespace ebb::internal
 
 namespace ebb::rc {
 

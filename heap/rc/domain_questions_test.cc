@@ -30,12 +30,6 @@ Ptr<T> Pair() {
   return first;
 }
 
-Detection Collect(Counting& c) {
-  absl::StatusOr<Detection> detection = c.domain.Collect();
-  EXPECT_TRUE(detection.ok()) << detection.status();
-  return detection.ok() ? *detection : Detection();
-}
-
 TEST(QuestionsTest, WhatThereIs) {
   Counting c;
   EXPECT_THAT(*c.domain.Objects(), IsEmpty());

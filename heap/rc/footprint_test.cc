@@ -57,14 +57,25 @@ constexpr bool kSanitized = true;
 constexpr bool kSanitized = false;
 #endif
 
-TEST(FootprintTest, AnObjectCostsItsPayloadAndFortyBytes) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
-  Options options{.max_bytes = 256 << 20, .page_out = false};
-  options.read_environment = false;
-  auto heap = NewHeap(options);
-  Domain domain(*heap);
-  Mutator mutator(*heap);
-  Owner owner(domain, mutator);
+class FootprintTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
+  }
+
+  static Options PlainOptions() {
+    Options options{.max_bytes = 256 << 20, .page_out = false};
+    options.read_environment = false;
+    return options;
+  }
+
+  std::unique_ptr<Heap> heap_ = NewHeap(PlainOptions());
+  Domain domain_{*heap_};
+  Mutator mutator_{*heap_};
+  Owner owner_{domain_, mutator_};
+};
+
+TEST_F(FootprintTest, AnObjectCostsItsPayloadAndFortyBytes) {
   MakePtr<Link>();
   const int64_t before = Resident();
   Ptr<Link> objects = MakeObjects();
@@ -75,20 +86,13 @@ TEST(FootprintTest, AnObjectCostsItsPayloadAndFortyBytes) {
   objects->next = nullptr;
 }
 
-TEST(FootprintTest, ADetectionInAChildLeavesItsPagesShared) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
-  Options options{.max_bytes = 256 << 20, .page_out = false};
-  options.read_environment = false;
-  auto heap = NewHeap(options);
-  Domain domain(*heap);
-  Mutator mutator(*heap);
-  Owner owner(domain, mutator);
+TEST_F(FootprintTest, ADetectionInAChildLeavesItsPagesShared) {
   const int64_t before = Resident();
   Ptr<Link> objects = MakeObjects();
   const int64_t resident = Resident() - before;
   EXPECT_TRUE(Fork([&] {
     const int64_t dirty_before = PrivateDirty();
-    const absl::StatusOr<Detection> detection = domain.Collect();
+    const absl::StatusOr<Detection> detection = domain_.Collect();
     CHECK_OK(detection.status());
     CHECK_EQ(detection->visited, kObjects);
     CHECK_EQ(detection->collected, 0);

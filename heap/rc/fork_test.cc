@@ -159,7 +159,7 @@ TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
       mutator.Safepoint();
     }
   }
-  stop.store(true, std::memory_order_relaxed);
+  stop.store(true, std::memory_order_relaxed);  // publishes nothing
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(domain.Collect().ok());
   EXPECT_EQ(Alive(domain), 0);

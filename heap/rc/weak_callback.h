@@ -5,7 +5,6 @@
 #define EBB_HEAP_RC_WEAK_CALLBACK_H_
 
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
