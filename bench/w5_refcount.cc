@@ -1,13 +1,12 @@
 // W5, reference counts: (a) a pointer copied and dropped by the thread that made its object; (b)
-// the same by two threads at once; (c) trees built and dropped; (d) a long list dropped; (e) rings
-// dropped, and found by cycle detection. (a) to (d) by Ebb's rc::Ptr and by std::shared_ptr, (e) by
-// rc::Ptr alone.
+// the same by two threads at once, and the same by references that need not count; (c) trees built
+// and dropped; (d) a long list dropped; (e) rings dropped, and found by cycle detection. (a) to (d)
+// by Ebb's rc::Ptr and by std::shared_ptr, (e) by rc::Ptr alone.
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -44,6 +43,11 @@ class RcClient {
   rc::Ptr<T> Make(Args&&... args) {
     return rc::MakePtr<T>(std::forward<Args>(args)...);
   }
+  // What keeps an object alive for as long as a scope lasts.
+  template <typename T>
+  rc::Local<T> Hold(const rc::Ptr<T>& pointer) {
+    return rc::Local<T>(owner_, pointer);
+  }
   // Drops what hangs on `head`, by `next`, without recursion.
   template <typename T>
   static void DropList(rc::Ptr<T> head) {
@@ -71,6 +75,10 @@ class SharedClient {
     return thread_.New<T>(std::forward<Args>(args)...);
   }
   template <typename T>
+  std::shared_ptr<T> Hold(const std::shared_ptr<T>& pointer) {
+    return pointer;
+  }
+  template <typename T>
   static void DropList(std::shared_ptr<T> head) {
     while (head != nullptr) {
       std::shared_ptr<T> next = std::move(head->next);
@@ -85,22 +93,32 @@ class SharedClient {
 template <typename S>
 using ClientOf = std::conditional_t<std::is_same_v<S, EbbSubject>, RcClient, SharedClient>;
 
-// Calls body(client), which returns a Status, on one thread of the subject that is named.
+// Calls body(client, record, number), which returns a Status, on threads of the subject that is
+// named, numbered from 0.
 template <typename Body>
-absl::StatusOr<Record> OnClient(const SubjectOptions& options, Body body) {
+absl::StatusOr<Record> OnClients(const SubjectOptions& options, int threads, Body body) {
   Record record;
   const auto run = [&]<typename S>(S& subject) -> absl::StatusOr<Record> {
     typename ClientOf<S>::Domain domain(subject);
-    absl::Status status = RunThreads(subject, 1, [&](typename S::Thread& thread) -> absl::Status {
+    std::atomic<int> number = 0;
+    const auto on_thread = [&](typename S::Thread& thread) -> absl::Status {
       ClientOf<S> client(domain, thread);
-      return body(client, record);
-    });
+      return body(client, record, number.fetch_add(1, std::memory_order_relaxed));  // a number
+    };
+    absl::Status status = RunThreads(subject, threads, on_thread);
     if (!status.ok()) return status;
     subject.Describe(record);
     return record;
   };
   if (options.name == "ebb") return OnSubject<EbbSubject>(options, run);
   return OnSubject<SharedSubject>(options, run);
+}
+
+// body(client, record) on one.
+template <typename Body>
+absl::StatusOr<Record> OnClient(const SubjectOptions& options, Body body) {
+  return OnClients(options, 1,
+                   [&](auto& client, Record& record, int) { return body(client, record); });
 }
 
 struct Plain {
@@ -138,29 +156,58 @@ absl::StatusOr<Record> RunW5a(const RunSpec& spec) {
   });
 }
 
+template <typename Client, typename P>
+void HoldAndLetGo(Client& client, const P& pointer, int64_t times) {
+  for (int64_t i = 0; i < times; ++i) {
+    auto held = client.Hold(pointer);
+    Look(held);
+  }
+}
+
+// Where two threads wait for each other.
+class Meeting {
+ public:
+  void Await() {
+    // Acq_rel, and acquire: what the one did before, the other one sees.
+    const int others = arrived_.fetch_add(1, std::memory_order_acq_rel);
+    while (arrived_.load(std::memory_order_acquire) / 2 <= others / 2) {
+    }
+  }
+
+ private:
+  std::atomic<int> arrived_ = 0;
+};
+
 absl::StatusOr<Record> RunW5b(const RunSpec& spec) {
   const int64_t times = spec.smoke ? 500'000 : 100'000'000;
-  return OnClient(OptionsFor(spec, kSmallHeapBytes), [&](auto& client, Record& record) {
-    const auto pointer = client.template Make<Plain>();
-    std::atomic<int> ready = 0;
-    const auto work = [&] {
-      // Both begin at once. Relaxed: nothing else is published.
-      ready.fetch_add(1, std::memory_order_relaxed);
-      while (ready.load(std::memory_order_relaxed) < 2) {
-      }
-      CopyAndDrop(pointer, times);
-    };
+  Meeting meeting;
+  std::atomic<const void*> shared = nullptr;  // by the meeting
+  const auto body = [&](auto& client, Record& record, int number) {
+    using Pointer = decltype(client.template Make<Plain>());
+    Pointer made;
+    if (number == 0) {
+      made = client.template Make<Plain>();
+      shared.store(&made, std::memory_order_relaxed);
+    }
+    meeting.Await();
+    const Pointer& pointer = *static_cast<const Pointer*>(shared.load(std::memory_order_relaxed));
     Meter meter;
     meter.Start();
-    std::thread other(work);
-    work();
-    other.join();
+    CopyAndDrop(pointer, times);
+    meeting.Await();
     meter.Stop();
+    const absl::Duration start = MonotonicNow();
+    HoldAndLetGo(client, pointer, times);
+    meeting.Await();
+    const absl::Duration holding = MonotonicNow() - start;
+    if (number > 0) return absl::OkStatus();
     meter.Write(record);
     record.Set("operations", 2 * times);
     record.Set("ns", absl::ToDoubleNanoseconds(meter.wall()) / static_cast<double>(times));
+    record.Set("hold_ns", absl::ToDoubleNanoseconds(holding) / static_cast<double>(times));
     return absl::OkStatus();
-  });
+  };
+  return OnClients(OptionsFor(spec, kSmallHeapBytes), 2, body);
 }
 
 template <typename Client>
@@ -342,8 +389,8 @@ Workload W5aCopyOwn() {
 
 Workload W5bCopyShared() {
   Workload workload = OfCounts("W5b", "two threads copy one counted pointer");
-  workload.details = {"ns"};
-  workload.bars = {OfPeer("wall_s", 0.2, 0)};
+  workload.details = {"ns", "hold_ns"};
+  workload.bars = {OfPeer("wall_s", 0.2, 0), OfPeer("hold_ns", 0.05, 0)};
   workload.run = &RunW5b;
   return workload;
 }

@@ -68,6 +68,8 @@ def check_counting(code):
     check("drop of one of several by its owner", until(real(code["SampleDrop"]), r"^ret"), 14)
     check("following a counted pointer, barrier not armed",
           until(real(code["SampleFollow"]), r"^ret"), 19)
+    check("a Local made and ended, all up to the return", until(real(code["SampleName"]), r"^ret"),
+          75)
 
 
 def main():

@@ -29,20 +29,29 @@ void Cell::MakeImmortal() {
   // The flag first: whoever no longer finds the owner's index finds the flag as it changes the
   // word. Acquire, so that the index is not written before: a change of the word that comes before
   // the flag is a release, by a thread that cannot have read kImmortal by then.
-  shared().fetch_or(kForGood, std::memory_order_acquire);
+  const int64_t before = shared().fetch_or(kForGood, std::memory_order_acquire);
+  // The link of a list is there: whoever takes it out of that does the rest (BeginJudgement).
+  if ((before & kWaiting) != 0) return;
   owner_.store(kImmortal, std::memory_order_relaxed);
 }
 
+int64_t Cell::Zero(int64_t next) const {
+  return chunk().has_locals() ? next | kWaiting | kQuiet : next;
+}
+
 Cell::Outcome Cell::MergeZeroSlow(int64_t word) {
+  int64_t next;
   do {
     if ((word & kForGood) != 0) {
       MakeImmortal();
       return Outcome::kAlive;
     }
+    next = (word | kMerged) & ~kSuspect;  // inv.suspect
+    if (CountIn(next) == 0) next = Zero(next);
     // Acq_rel: acquire as in MergeZero; release, for whoever will see the last reference go.
-  } while (!shared().compare_exchange_weak(word, (word | kMerged) & ~kSuspect,  // inv.suspect
-                                           std::memory_order_acq_rel, std::memory_order_acquire));
-  return CountIn(word) == 0 ? Outcome::kDead : Outcome::kAlive;
+  } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                           std::memory_order_acquire));
+  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
 }
 
 Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
@@ -50,7 +59,9 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
   // before that, this thread's reference too, is in the word that is read next.
   owner = owner_.load(std::memory_order_acquire);
   if (owner == kImmortal) return Outcome::kAlive;
-  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  // Acquire, as of each word that the exchange below fails with: pairs with the release of who
+  // dropped references before, one of which a Local may have been made from; so Zero sees that.
+  int64_t word = shared().load(std::memory_order_acquire);
   int64_t next;
   bool queue;
   do {
@@ -62,15 +73,16 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
     }
     queue = CountIn(word) == 0 && (word & (kMerged | kQueued)) == 0;
     next = (queue ? word | kQueued : word - kOne) & ~kSuspect;  // inv.suspect
+    if (IsDeath(word, next)) next = Zero(next);
     // Acq_rel: release, so that all that this thread did with the object comes before its
     // destruction by another; acquire, so that if this thread destroys it, that comes after all
     // that others did. Pairs with itself, MergeZero and MergeQueued.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
-                                           std::memory_order_relaxed));
+                                           std::memory_order_acquire));
   // inv.owner-holds: the word was not merged, and this thread's reference is not in a shared count
   // of zero; so it was in the owner's, and `owner` was loaded before that could go to zero.
   if (queue) return Outcome::kQueue;
-  return (next & kMerged) != 0 && CountIn(next) == 0 ? Outcome::kDead : Outcome::kAlive;
+  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
 }
 
 // What the owner counts, if that is `owner`; then it is the owner no more. 0 if there is none.
@@ -84,7 +96,7 @@ int64_t Cell::Disown(ThreadIndex owner) {
 Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
   // It may have been merged since it was queued: then the count that is taken out is the queue's.
   const int64_t owners = Disown(owner);
-  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  int64_t word = shared().load(std::memory_order_acquire);  // as in ReleaseShared
   int64_t next;
   do {
     if ((word & kForGood) != 0 || owners >= kMany) {
@@ -92,10 +104,70 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
       return Outcome::kAlive;
     }
     next = ((word + (owners - 1) * kOne) & ~(kQueued | kSuspect)) | kMerged;  // inv.suspect
+    if (IsDeath(word, next)) next = Zero(next);
     // Acq_rel: as in ReleaseShared.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                           std::memory_order_acquire));
+  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
+}
+
+void Cell::RetainNamed() {
+  // Relaxed: as in Retain.
+  if (owner_.load(std::memory_order_relaxed) == this_thread) return Retain();
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  do {
+    if ((word & kForGood) != 0) return;
+    // Relaxed: who names it gives it a reference; nothing is published by that.
+  } while (!shared().compare_exchange_weak(word, (word + kOne) & ~kQuiet,
                                            std::memory_order_relaxed));
-  return CountIn(next) == 0 ? Outcome::kDead : Outcome::kAlive;
+  if (CountIn(word) >= kMany) [[unlikely]]
+    MakeImmortal();
+}
+
+bool Cell::is_waiting() const {
+  // Relaxed: who found it dead set the flag, or nothing is read on its strength.
+  return (shared().load(std::memory_order_relaxed) & kWaiting) != 0;
+}
+
+// A cell that waits has no owner, whatever is in that place.
+Cell::Verdict Cell::BeginJudgement() {
+  // First: as soon as it waits no more it may die by another thread, and be in that one's list.
+  // Relaxed: any value that is no index says the same, and the exchange below orders the next link.
+  owner_.store(kNoOwner, std::memory_order_relaxed);
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  bool alive;
+  do {
+    alive = CountIn(word) > 0 || (word & kForGood) != 0;
+    // Acq_rel: release, of the place of the link, to who will find it dead; acquire, pairs with the
+    // release of who dropped its references: a Local that was made from one of them is seen now.
+  } while (!shared().compare_exchange_weak(
+      word, alive ? word & ~(kWaiting | kQuiet) : word | kQuiet, std::memory_order_acq_rel,
+      std::memory_order_relaxed));
+  if ((word & kForGood) != 0) MakeImmortal();
+  return alive ? Verdict::kAlive : Verdict::kWaits;
+}
+
+Cell::Verdict Cell::EndJudgement() {
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  bool alive;
+  do {
+    alive = CountIn(word) > 0 || (word & kForGood) != 0;
+    if (!alive && (word & kQuiet) == 0) return Verdict::kWaits;  // named by a Local again, maybe
+    // Acq_rel: as in BeginJudgement; acquire too for what others did with the object, which comes
+    // before its destruction.
+  } while (!shared().compare_exchange_weak(word, word & ~(kWaiting | kQuiet),
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
+  if ((word & kForGood) != 0) MakeImmortal();
+  return alive ? Verdict::kAlive : Verdict::kDead;
+}
+
+Cell::Verdict Cell::JudgeUnnamed() {
+  Verdict verdict;
+  do {
+    verdict = BeginJudgement();
+    if (verdict == Verdict::kWaits) verdict = EndJudgement();
+  } while (verdict == Verdict::kWaits);  // an Upgrade came between
+  return verdict;
 }
 
 ThreadIndex Cell::Suspect() {
@@ -117,7 +189,7 @@ void Cell::MergeSuspect(ThreadIndex owner) {
 }
 
 int64_t Cell::CountOfSuspect(int64_t word) const {
-  if ((word & (kSuspect | kForGood | kGone)) != kSuspect) return 0;
+  if ((word & (kSuspect | kForGood | kGone | kWaiting)) != kSuspect) return 0;
   if ((word & kMerged) != 0) return CountIn(word);
   // Relaxed: if it is the calling thread's index, that thread wrote it.
   if (owner_.load(std::memory_order_relaxed) != this_thread) return 0;
@@ -236,9 +308,9 @@ bool Cell::TryRetain() {
   // Relaxed, both: no other thread counts.
   const int64_t word = shared().load(std::memory_order_relaxed);
   const bool alive =
-      (word & kForGood) != 0 ||
+      (word & (kForGood | kWaiting)) != 0 ||
       ((word & kMerged) != 0 ? CountIn(word) > 0 : IsIndex(owner_.load(std::memory_order_relaxed)));
-  if (alive) Retain();
+  if (alive) RetainNamed();
   return alive;
 }
 
@@ -257,15 +329,15 @@ bool Cell::Upgrade() {
     if ((word & kCleared) != 0) return false;
     if ((word & kForGood) != 0) return true;  // its release counts nothing either
     // inv.one-death. Not merged: there is an owner, and its merge, if it comes first, fails this
-    // exchange.
-    if ((word & kMerged) != 0 && CountIn(word) == 0) return false;
+    // exchange. Waiting: its judge will see the reference.
+    if ((word & (kMerged | kWaiting)) == kMerged && CountIn(word) == 0) return false;
     if ((word & kCondemned) != 0) [[unlikely]] {
       if (!chunk().table->PardonForUpgrade(*this)) return false;
       word = shared().load(std::memory_order_relaxed);  // only to begin with
       continue;
     }
     // Acquire: the object's body, as a release of it, or its making, published it.
-    if (shared().compare_exchange_weak(word, word + kOne, std::memory_order_acquire,
+    if (shared().compare_exchange_weak(word, (word + kOne) & ~kQuiet, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
       break;
     }
@@ -307,7 +379,7 @@ int64_t Cell::Count() const {
   const ThreadIndex owner = owner_.load(std::memory_order_relaxed);
   if (owner == kImmortal) return kMany;
   const int64_t count = CountIn(shared().load(std::memory_order_relaxed));
-  return owner == kNoOwner ? count : count + owners_count().load(std::memory_order_relaxed);
+  return IsIndex(owner) ? count + owners_count().load(std::memory_order_relaxed) : count;
 }
 
 }  // namespace ebb::rc::internal

@@ -35,11 +35,16 @@ struct CountedObject {};
 // sees a shared word of zero, or finds zero as it merges; or who takes a merged count from one to
 // zero; or a detection that executes it. From then on Upgrade fails. What has a finalizer is given
 // one more life, for that, once: by whom it died, who alone knows of it.
+// inv.waiting: where there are Locals, a cell whose count goes to zero waits in one list, of whom
+// it died by, and may be given a reference again meanwhile. It dies when its list's holder finds
+// that no Local names it and that it has had no reference since before it looked
+// (heap/rc/zero_count_lists.h).
 //
 // inv.suspect: whoever drops a reference of a cell makes it a suspect no more, in the same change
 // of the word; but for an owner that it still has. See heap/rc/cycle_detector.h.
 //
-// Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml, heap/rc/detection.pml.
+// Models: heap/rc/biased_counts.pml, heap/rc/weak_upgrade.pml, heap/rc/detection.pml,
+// heap/rc/local.pml.
 //
 // A Cell is where its owner's index is; its other parts lie at the same place of other columns of
 // its chunk. So threads that count one object do not write what others read: the owner writes its
@@ -48,7 +53,7 @@ class Cell {
  public:
   enum class Outcome {
     kAlive,
-    kDead,   // the caller is the one that reclaims it
+    kDead,   // the caller is the one that reclaims it, or in whose list it waits
     kQueue,  // the caller hands the reference to the queue of `owner`
   };
 
@@ -93,6 +98,23 @@ class Cell {
 
   // From here on it is alive for good. Any thread that holds a reference.
   void MakeImmortal();
+
+  // One more reference. By a thread of which a Local names it, so it may have none.
+  void RetainNamed();
+  // Whether it is in a list of those that Locals may name (inv.waiting). By who has just found it
+  // dead, or is told that it may change.
+  bool is_waiting() const;
+  enum class Verdict {
+    kAlive,  // it has references, and waits no more
+    kWaits,
+    kDead,  // as of Outcome: the caller is the one that reclaims it
+  };
+  // By its list's holder, who has taken it out. Around the look for Locals that name it: from the
+  // first on, whoever gives it a reference shows; the second, if none named it.
+  Verdict BeginJudgement();
+  Verdict EndJudgement();
+  // Both, where there are no Locals any more. kAlive or kDead.
+  Verdict JudgeUnnamed();
 
   // Cycle detection (heap/rc/cycle_detector.h).
   //
@@ -160,7 +182,7 @@ class Cell {
   int64_t Count() const;
 
  private:
-  // The shared word: seven flags, the number of weak references, and the shared count, which is
+  // The shared word: nine flags, the number of weak references, and the shared count, which is
   // signed and so in the upper half. One word, so that each step of the protocol is one atomic
   // change. Zero: there is an owner, and no reference but its own.
   static constexpr int64_t kQueued = 1;      // the owner's queue has a reference
@@ -170,17 +192,26 @@ class Cell {
   static constexpr int64_t kSuspect = 16;    // a detection suspects it: inv.suspect
   static constexpr int64_t kCondemned = 32;  // it dies unless an Upgrade comes first
   static constexpr int64_t kCleared = 64;    // inv.cleared
-  static constexpr int64_t kOneWeak = 128;
+  static constexpr int64_t kWaiting = 128;   // inv.waiting
+  static constexpr int64_t kQuiet = 256;     // it waits, and has had no reference since its round began
+  static constexpr int64_t kOneWeak = 512;
   static constexpr int64_t kOne = int64_t{1} << 32;
   // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
   // would overflow: threads that have passed the check may still add a few.
-  static constexpr int64_t kManyWeak = int64_t{1} << 24;
+  static constexpr int64_t kManyWeak = int64_t{1} << 22;
   static constexpr int64_t kMany = int64_t{1} << 30;
   static constexpr int64_t CountIn(int64_t word) { return word >> 32; }
   static constexpr int64_t kWeakMask = (kOne - 1) & -kOneWeak;
   static constexpr int64_t WeakIn(int64_t word) { return (word & kWeakMask) / kOneWeak; }
 
   Outcome MergeZeroSlow(int64_t word);
+  // `next`, the word of a merged cell without references, as it is when it dies: waiting if there
+  // are Locals.
+  int64_t Zero(int64_t next) const;
+  // Whether a change of the word from `before` to `next` was the cell's death.
+  static bool IsDeath(int64_t before, int64_t next) {
+    return (next & kMerged) != 0 && CountIn(next) == 0 && (before & kWaiting) == 0;
+  }
   int64_t Disown(ThreadIndex owner);
   int64_t CountOfSuspect(int64_t word) const;
   bool FinishSlow();
@@ -248,6 +279,11 @@ struct CellChunk {
     CellMarks frozen;
   };
   std::atomic<Marks*> marks = nullptr;
+  // `table`, where a Local may name a cell; null if none can. Relaxed: it is set before such a Local
+  // is, and so before the reference that this was made from goes; who counts the last one sees it
+  // as it sees that.
+  std::atomic<const CellTable*> named_by_locals = nullptr;
+  bool has_locals() const { return named_by_locals.load(std::memory_order_relaxed) != nullptr; }
   // Relaxed: nobody else knows the chunk any more.
   ~CellChunk() { delete marks.load(std::memory_order_relaxed); }
   // Acquire: pairs with the release in MakeMarks; the payload is the marks.
@@ -309,7 +345,8 @@ inline Cell::Outcome Cell::MergeZero() {
   // else has any reference, weak or not: none but a detection can be changing the word, and a
   // suspect's flag means nothing in a dead cell.
   const int64_t word = shared().load(std::memory_order_acquire);
-  return word == 0 ? Outcome::kDead : MergeZeroSlow(word);
+  if (word == 0 && !chunk().has_locals()) return Outcome::kDead;
+  return MergeZeroSlow(word);
 }
 
 inline bool Cell::Finish() {

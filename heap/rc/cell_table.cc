@@ -83,6 +83,8 @@ absl::Status CellTable::TakeFresh(Mutator& mutator, FreeCells& cells) {
     absl::MutexLock lock(&mu_);
     chunk->number = static_cast<uint32_t>(chunks_.size());
     with_free_.reserve(chunks_.size() + 1);
+    // Relaxed: see there.
+    if (has_locals_) chunk->named_by_locals.store(this, std::memory_order_relaxed);
     chunks_.push_back({std::move(chunk), std::move(addresses), std::move(free)});
   } catch (const std::bad_alloc&) {
     cells = FreeCells();
@@ -129,18 +131,33 @@ void CellTable::AddOrphans(Orphans orphans) {
     absl::MutexLock lock(&mu_);
     if (!closed_) {
       orphans_.dead.PushAll(orphans.dead);
+      orphans_.waiting.PushAll(orphans.waiting);
       orphans_.callbacks.Append(std::move(orphans.callbacks));
-      // A hint.
-      has_orphans_.store(!orphans_.dead.empty() || !orphans_.callbacks.empty(),
-                         std::memory_order_relaxed);
+      has_orphans_.store(!orphans_.empty(), std::memory_order_relaxed);  // a hint
       return;
     }
   }
   // Nothing is left but the cells; and when the last of them is free, not even this.
-  while (!orphans.dead.empty()) {
-    Cell& cell = orphans.dead.Pop();
-    const Cell* const one = &cell;
-    if (cell.Finish()) Give({&one, 1});
+  while (!orphans.dead.empty() || !orphans.waiting.empty()) {
+    const Cell* const cell = FinishOne(orphans);
+    if (cell != nullptr) Give({&cell, 1});
+  }
+}
+
+// No Local has followed a reference since the table was closed: none needs the object.
+Cell* CellTable::FinishOne(Orphans& orphans) {
+  const bool waits = orphans.dead.empty();
+  Cell& cell = waits ? orphans.waiting.Pop() : orphans.dead.Pop();
+  if (waits && cell.JudgeUnnamed() == Cell::Verdict::kAlive) return nullptr;
+  return cell.Finish() ? &cell : nullptr;
+}
+
+void CellTable::BeginLocals() {
+  absl::MutexLock lock(&mu_);
+  has_locals_ = true;
+  for (Entry& entry : chunks_) {
+    // Relaxed: see there.
+    entry.chunk->named_by_locals.store(this, std::memory_order_relaxed);
   }
 }
 
@@ -160,10 +177,10 @@ int64_t CellTable::Close() {
       entry.chunk->addresses.store(nullptr, std::memory_order_relaxed);
       entry.addresses = Persistent<RefArray<CountedObject>>();
     }
-    while (!orphans_.dead.empty()) {
-      Cell& orphan = orphans_.dead.Pop();
-      if (!orphan.Finish()) continue;
-      FreeOf(orphan.chunk()).Add(orphan);
+    while (!orphans_.dead.empty() || !orphans_.waiting.empty()) {
+      const Cell* const orphan = FinishOne(orphans_);
+      if (orphan == nullptr) continue;
+      FreeOf(orphan->chunk()).Add(*orphan);
       ++free_;
     }
     in_use = CountCells() - free_;

@@ -165,11 +165,17 @@ class CellTable {
   void Give(absl::Span<const Cell* const> cells) ABSL_LOCKS_EXCLUDED(mu_);
   void Give(const FreeCells& cells) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Dead cells, and callbacks that are due when those are destroyed, of a thread that is not, or no
+  // From here on a Local may name a cell (CellChunk::named_by_locals).
+  void BeginLocals() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Dead cells, those that wait, and callbacks that are due when those are destroyed, of a thread that is not, or no
   // longer, attached to the domain: one that is takes them over.
   struct Orphans {
     CellList dead;
+    CellList waiting;
     CallbackList callbacks;
+
+    bool empty() const { return dead.empty() && waiting.empty() && callbacks.empty(); }
   };
   void AddOrphans(Orphans orphans) ABSL_LOCKS_EXCLUDED(mu_);
   // A hint: relaxed, as what it hints at is read under the lock.
@@ -209,6 +215,10 @@ class CellTable {
     std::unique_ptr<FreeCells> free;
   };
 
+  // One of `orphans`, which are not empty but for callbacks, without its object; null if it is not
+  // free then.
+  static Cell* FinishOne(Orphans& orphans);
+
   explicit CellTable(Heap& heap);
   ~CellTable();
   void AtFork(platform::ForkStep step);
@@ -234,6 +244,7 @@ class CellTable {
   Orphans orphans_ ABSL_GUARDED_BY(mu_);
   std::atomic<bool> has_orphans_ = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool has_locals_ ABSL_GUARDED_BY(mu_) = false;
   CallbackTable callbacks_;
 
   absl::Mutex condemning_mu_;

@@ -91,7 +91,7 @@ class CountingStressTest : public testing::TestWithParam<ConcurrentCase> {
   }
 
   bool Play(Owner& owner, Ptr<Stamped>& mine, std::mt19937_64& random) {
-    switch (random() % 8) {
+    switch (random() % 9) {
       case 0:
         // On what is not itself on something, so that nothing piles up.
         mine = New(owner, mine && !mine->below ? mine : nullptr, random);
@@ -126,9 +126,33 @@ class CountingStressTest : public testing::TestWithParam<ConcurrentCase> {
       case 7:
         owner.Step(3);
         break;
+      case 8:
+        return Name(owner, mine, random);
     }
     if (!mine) return true;
     return mine->Intact() && (!mine->below || mine->below->Intact());
+  }
+
+  // What nothing but a Local may refer to stays as it was.
+  bool Name(Owner& owner, Ptr<Stamped>& mine, std::mt19937_64& random) {
+    Local<Stamped> older(owner);
+    Local<Stamped> local(owner, mine);
+    mine = nullptr;
+    if (local == nullptr) {
+      Place& place = AnyPlace(random);
+      absl::MutexLock lock(&place.mu);
+      local = place.ptr;
+    }
+    if (local == nullptr) return true;
+    Local<Stamped> below(owner, local->below);
+    if (random() % 2 == 0) older = local->below;
+    if (random() % 2 == 0) Replace(random, local);
+    if (random() % 2 == 0) owner.Step(3);
+    if (random() % 2 == 0) local = below;
+    if (random() % 2 == 0) MakePtr<Stamped>();
+    const auto is_intact = [](const Local<Stamped>& s) { return s == nullptr || s->Intact(); };
+    if (random() % 4 == 0) mine = local;
+    return is_intact(local) && is_intact(below) && is_intact(older);
   }
 
   Ptr<Stamped> New(Owner& owner, Ptr<Stamped> below, std::mt19937_64& random) {

@@ -128,13 +128,14 @@ void CycleDetector::CountFromOutside() {
       if (type.finalize != nullptr) ++with_finalizer_;
       if (type.is_uncollectable) ++uncollectable_;
       place.state() = State::kFound;
-      place.outside() += Clamp(place.cell().Count());
+      place.outside() += place.cell().is_waiting() ? kManyFromOutside : Clamp(place.cell().Count());
       ForEachField(place.cell(), [](auto, Place target) { --target.outside(); });
     }
   }
 }
 
 void CycleDetector::MarkAlive() {
+  ForEachNamed([this](Place place) { MarkFrom(place, State::kAlive, [](Cell&) {}); });
   ForEachFound([this](Place place) {
     if (place.outside() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
   });
@@ -218,10 +219,20 @@ void CycleDetector::Condemn() {
   table_.BeginCondemning();
   bool all = SpareUnless([](Place place) { return place.cell().Condemn(place.count()); });
   int64_t pardoned = 0;
-  while (!(all && KeepUncollectable() && table_.EndCondemning(pardoned))) {
+  while (!(all && SpareWhatIsNamed() && KeepUncollectable() && table_.EndCondemning(pardoned))) {
     SpareWhatIsReferredTo();
     all = SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
   }
+}
+
+// By Locals. Whether there was nothing to spare.
+bool CycleDetector::SpareWhatIsNamed() {
+  bool none = true;
+  ForEachNamed([&](Place place) {
+    Spare(place);
+    none = false;
+  });
+  return none;
 }
 
 // Whether there was nothing to keep.
@@ -309,6 +320,16 @@ void CycleDetector::ForEachFound(F f) {
       f(Place(*side, i));
     }
   }
+}
+
+template <typename F>
+void CycleDetector::ForEachNamed(F f) {
+  OwnerQueues::Get().ForEachNamed([&](Cell* cell) {
+    SuspectChunk* const side = Find(&cell->chunk());
+    if (side == nullptr) return;
+    const Place place(*side, cell->index());
+    if (place.state() == State::kFound) f(place);
+  });
 }
 
 template <typename F>

@@ -100,6 +100,7 @@ class CycleDetector {
   void RecordCounts();
   void SpareWhatIsReferredTo();
   void Condemn();
+  bool SpareWhatIsNamed();
   bool KeepUncollectable();
   void SetFinalizableAside();
   void Execute();
@@ -113,6 +114,9 @@ class CycleDetector {
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
   void ForEachFound(F f);
+  // Calls f(place) for each in the state kFound that an rc::Local names.
+  template <typename F>
+  void ForEachNamed(F f);
   // Calls f(field, target) for each Field of the object of `cell` that leads to a cell of chunks_.
   // Its type; null if there is no object.
   template <typename F>

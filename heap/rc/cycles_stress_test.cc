@@ -1,5 +1,5 @@
-// Threads that rewire a graph full of rings, upgrade weak references into it, come and go, while
-// two others look for cyclic garbage, and the heap's cycles run back to back. EBB_SOAK (seconds)
+// Threads that rewire a graph full of rings, upgrade weak references into it, walk through it by
+// Locals, come and go, while two others look for cyclic garbage, and the heap's cycles run back to back. EBB_SOAK (seconds)
 // lengthens each case.
 
 #include <atomic>
@@ -58,7 +58,7 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
-    while (!threads_.time_is_up()) {
+    for (int life = 0; !threads_.time_is_up(); ++life) {
       if (random() % 4 == 0) {
         for (int i = 0; i < 30; ++i) CountUnattached(random);
         continue;
@@ -70,6 +70,8 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
           Ptr<Knot> made = New(random);
           Rewire(std::move(made), random);
           if (i % 16 == 0) owner.Step(8);
+          // At first there are no Locals, and nothing waits for them.
+          if (life > 2 && i % 4 == 0) Walk(owner, random);
         } catch (const HeapExhausted&) {
           ClearAll();
         }
@@ -97,6 +99,38 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
       } catch (const HeapExhausted&) {
         ClearAll();
       }
+    }
+  }
+
+  // What it passes by stays, whatever others make of the graph.
+  void Walk(Owner& owner, std::mt19937_64& random) {
+    Local<Knot> at(owner);
+    {
+      absl::MutexLock lock(&mu_);
+      at = places_[random() % kPlaces];
+    }
+    for (int i = 0; i < 10 && at; ++i) {
+      const Local<Knot> here = at;
+      {
+        absl::MutexLock lock(&mu_);
+        at = random() % 2 == 0 ? here->left : here->right;
+      }
+      switch (random() % 4) {
+        case 0:
+          owner.Step(8);
+          break;
+        case 1:
+          Rewire(here, random);
+          break;
+        case 2:
+          Rewire(New(random), random);
+          break;
+        case 3:
+          if (at) at = Local<Knot>(at);
+          break;
+      }
+      ASSERT_TRUE(here->Intact());
+      ASSERT_TRUE(!at || at->Intact());
     }
   }
 

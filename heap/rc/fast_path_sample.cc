@@ -22,5 +22,11 @@ void SampleCopy(Ptr* to, const Ptr& from) { std::construct_at(to, from); }
 // With the test for null.
 void SampleDrop(Ptr* ptr) { std::destroy_at(ptr); }
 
+// A Local, made and ended.
+void SampleName(ebb::rc::Owner& owner, const Ptr& from) {
+  const ebb::rc::Local<Plain> local(owner, from);
+  asm volatile("" : : "r"(&local) : "memory");
+}
+
 int64_t SampleFollow(const Ptr& ptr) { return ptr->value; }
 }

@@ -69,6 +69,7 @@ Owner::Owner(Domain& domain, Mutator& mutator)
   }
   domain_->Add(tally_);
   OwnerQueues::Get().Enter();
+  locals_ = &OwnerQueues::Locals();
   older_ = std::exchange(newest, this);
 }
 
@@ -76,6 +77,12 @@ Owner::~Owner() {
   const Owner* found = newest;
   while (found != nullptr && found != this) found = found->older_;
   CHECK(found != nullptr) << "an ebb::rc::Owner must be destroyed by the thread that made it";
+  if (!IsOneOfSeveral()) {
+    const bool forgotten =
+        locals_->Forget([this](const Cell& cell) { return cell.chunk().table == &table_; });
+    LOG_IF(ERROR, forgotten) << "an ebb::rc::Owner is destroyed before an ebb::rc::Local of its "
+                                "thread, which reads as null from here on: make the Local after it";
+  }
   while (Step()) {
   }
   OwnerQueues::Get().Leave(&Owner::Died);
@@ -86,7 +93,7 @@ Owner::~Owner() {
   *link = older_;
   // What could not be done here, in a NoSafepoint scope or since the mutator is blocked.
   dead_.PushAll(finalizable_);
-  table_.AddOrphans({std::move(dead_), std::move(callbacks_)});
+  table_.AddOrphans({std::move(dead_), waiting_.TakeAll(), std::move(callbacks_)});
   table_.Give(free_);
   while (!recent_.empty()) given_[given_count_++] = &recent_.Pop();
   GiveAll();
@@ -105,6 +112,14 @@ Owner* Owner::Find(const CellTable& table) {
   return owner;
 }
 
+bool Owner::IsOneOfSeveral() const {
+  int64_t count = 0;
+  for (const Owner* owner = newest; owner != nullptr; owner = owner->older_) {
+    if (&owner->table_ == &table_) ++count;
+  }
+  return count > 1;
+}
+
 bool Owner::MayDestroy() const { return Mutator::Current(domain_->heap()) == &mutator_; }
 
 absl::StatusOr<Cell*> Owner::TakeCell() {
@@ -114,9 +129,13 @@ absl::StatusOr<Cell*> Owner::TakeCell() {
 }
 
 void Owner::StepIfDue() {
-  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0)
-      [[unlikely]] {
-    Step(kPerObjectMade);
+  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0 ||
+      !waiting_.empty()) [[unlikely]] {
+    if (--round_in_ <= 0 && !destroying_ && MayDestroy()) {
+      round_in_ = kMadePerRound;
+      AddDead(waiting_.Round(kMadePerRound * kPerObjectMade, /*all=*/false));
+    }
+    StepSome(kPerObjectMade, absl::InfiniteDuration(), /*judges=*/!lazy_);
   }
   if (detection_due_) [[unlikely]] {
     detection_due_ = false;
@@ -215,11 +234,18 @@ void Owner::DestroyFound(CycleDetector& detector, bool lazily) {
   dead_.PushAll(dead);
   while (!lazily && dead_.size() > others) {
     DestroyDead(others, kDestroyedBetweenSafepoints);
+    AddDead(waiting_.RoundOfNew(INT64_MAX));
     Mutator::SafepointOfThread();
   }
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
+  if (destroying_ || !MayDestroy()) return false;
+  AddDead(waiting_.Round(objects, /*all=*/true));
+  return StepSome(objects, time, /*judges=*/true);
+}
+
+bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   if (destroying_ || !MayDestroy()) return false;
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);
@@ -228,6 +254,7 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
   if (table_.has_orphans()) {
     CellTable::Orphans orphans = table_.TakeOrphans();
     dead_.PushAll(orphans.dead);
+    waiting_.AddAll(std::move(orphans.waiting));
     AddCalls(std::move(orphans.callbacks));
   }
   const bool timed = time != absl::InfiniteDuration();
@@ -235,11 +262,13 @@ bool Owner::Step(int64_t objects, absl::Duration time) {
   const auto time_is_up = [&] {
     return timed && absl::Nanoseconds(platform::MonotonicNanos() - start) >= time;
   };
-  while (objects > 0 && !dead_.empty() && !time_is_up()) {
+  while (objects > 0 && !time_is_up()) {
+    if (judges && dead_.empty()) AddDead(waiting_.RoundOfNew(objects));
+    if (dead_.empty()) break;
     objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects);
   }
   CallWhatIsDue(objects, time_is_up);
-  return !dead_.empty() || (calls_due_ != 0 && MayCall());
+  return !dead_.empty() || waiting_.has_new() || (calls_due_ != 0 && MayCall());
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
@@ -301,14 +330,27 @@ void Owner::Died(Cell& cell) {
   CellTable& table = *cell.chunk().table;
   Owner* owner = Find(table);
   if (owner == nullptr) {
-    internal::CellTable::Orphans orphan;
-    orphan.dead.Push(cell);
+    CellTable::Orphans orphan;
+    (cell.is_waiting() ? orphan.waiting : orphan.dead).Push(cell);
     return table.AddOrphans(std::move(orphan));
   }
-  if (owner->destroying_) return owner->dropped_.Append(cell);
-  owner->dead_.Push(cell);
-  if (!owner->lazy_ && owner->MayDestroy()) {
-    owner->DestroyDead(owner->dead_.size() - 1, INT64_MAX);
+  const int64_t others = owner->dead_.size();
+  if (cell.is_waiting()) [[unlikely]] {
+    owner->waiting_.Add(cell);
+    if (owner->destroying_) return;
+  } else {
+    if (owner->destroying_) return owner->dropped_.Append(cell);
+    owner->dead_.Push(cell);
+  }
+  if (!owner->lazy_ && owner->MayDestroy()) owner->DestroyNew(others);
+}
+
+void Owner::DestroyNew(int64_t rest) {
+  for (;;) {
+    DestroyDead(rest, INT64_MAX);
+    if (!waiting_.has_new()) [[likely]]
+      return;
+    AddDead(waiting_.RoundOfNew(INT64_MAX));
   }
 }
 

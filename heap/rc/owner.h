@@ -17,6 +17,8 @@
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
 #include "heap/rc/domain_state.h"
+#include "heap/rc/local_slots.h"
+#include "heap/rc/zero_count_lists.h"
 #include "heap/ref.h"
 
 namespace ebb::rc {
@@ -58,6 +60,9 @@ class Owner {
   absl::Status Ask(const char* what, absl::FunctionRef<absl::Status()> question);
 
   Mutator& mutator() { return mutator_; }
+  // For Local.
+  internal::LocalSlots& locals() { return *locals_; }
+  const internal::CellTable& table() const { return table_; }
 
   // For MakePtr. The calling thread's newest; throws MisuseError if there is none.
   static Owner& Newest() {
@@ -98,6 +103,13 @@ class Owner {
   void AwaitTurn(absl::FunctionRef<void()> f);
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
+  // Whether this thread has another one of the same domain.
+  bool IsOneOfSeveral() const;
+  // All that has died since dead_ had so many, and what dies meanwhile.
+  void DestroyNew(int64_t rest);
+  void AddDead(internal::CellList cells) { dead_.PushAll(cells); }
+  // Step, but it looks at those that wait only if it `judges`.
+  bool StepSome(int64_t objects, absl::Duration time, bool judges);
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
   // destroyed is next, in the order in which it died. How many it were.
   int64_t DestroyDead(int64_t rest, int64_t objects);
@@ -118,6 +130,7 @@ class Owner {
   bool MayCall() const;
   void AddCalls(internal::CallbackList callbacks);
 
+  static constexpr int64_t kMadePerRound = 64;
   static constexpr size_t kMostRecent = 64;
   static constexpr size_t kGivenAtOnce = 1024;
 
@@ -131,6 +144,7 @@ class Owner {
   bool calling_ = false;
   bool detecting_ = false;
   bool detection_due_ = false;
+  internal::LocalSlots* locals_ = nullptr;  // this thread's
   internal::FreeCells free_;
   // That have become free by this thread: a few that are used again first, as they are likely to be
   // in its cache; and others, which are about to be given back.
@@ -140,6 +154,9 @@ class Owner {
   size_t given_count_ = 0;
   internal::CellList dead_;         // their objects wait to be destroyed
   internal::CellList dropped_;      // by the destructor that runs
+  internal::ZeroCountLists waiting_;
+  // Objects made until waiting_ is looked at again.
+  int64_t round_in_ = kMadePerRound;
   internal::CellList finalizable_;  // dead; their finalizers are to be called first
   internal::CallbackList callbacks_;
   int64_t calls_due_ = 0;  // of these two

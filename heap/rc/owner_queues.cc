@@ -66,6 +66,7 @@ void OwnerQueues::Leave(OnDead on_dead) {
     return;
   }
   Queue& queue = *this_queue;
+  queue.locals.Leave();
   // Until nothing has come in the meantime: what dies may drop more.
   for (bool empty = false; !empty;) {
     Drain(on_dead);

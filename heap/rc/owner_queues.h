@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "heap/rc/cell.h"
+#include "heap/rc/local_slots.h"
 #include "heap/rc/thread_index.h"
 #include "platform/fork.h"
 
@@ -53,6 +54,15 @@ class OwnerQueues {
   // What has not been merged by now stays as it is. Before the table of the cells may be closed.
   void CancelMerge(ThreadIndex owner, MergeRequest& request);
 
+  // The calling thread's; none if it has no index.
+  static LocalSlots& Locals() {
+    return this_queue == nullptr ? LocalSlots::None() : this_queue->locals;
+  }
+  // Calls f(cell) for each that an rc::Local names, of whichever thread and domain: see LocalSlots.
+  // Nothing is known of the cell but its address.
+  template <typename F>
+  void ForEachNamed(F f) const;
+
   // Around a fork. In the child the threads that are not there have left, and what is in their
   // queues is for whoever has their index next.
   void AtFork(platform::ForkStep step);
@@ -74,6 +84,7 @@ class OwnerQueues {
     std::vector<std::shared_ptr<MergeRequest>> requests ABSL_GUARDED_BY(mu);
     // Relaxed: a hint; what it hints at is read under the lock.
     std::atomic<bool> due = false;
+    LocalSlots locals;
   };
 
   OwnerQueues() = default;
@@ -94,6 +105,17 @@ class OwnerQueues {
   // That of index 2 (i + 1) is element i; it is made once, and stays.
   std::array<std::atomic<Queue*>, kMaxThreads> queues_ = {};
 };
+
+template <typename F>
+void OwnerQueues::ForEachNamed(F f) const {
+  for (const std::atomic<Queue*>& place : queues_) {
+    // Acquire: pairs with the release in MakeQueue; the payload is the queue. One that is not seen
+    // is of a thread that had no Local before what is looked for lost a reference.
+    const Queue* const queue = place.load(std::memory_order_acquire);
+    if (queue == nullptr) return;
+    queue->locals.ForEach(f);
+  }
+}
 
 }  // namespace ebb::rc::internal
 

@@ -20,6 +20,8 @@ namespace ebb::rc {
 
 template <typename T>
 class Field;
+template <typename T>
+class Local;
 
 // A counted reference, of 8 bytes, null at first: its object is destroyed when the last of them
 // goes. Usable anywhere: on the stack, in containers, as a member, across threads. Any thread may
@@ -96,6 +98,11 @@ class Field : public internal::Reference<T> {
   Field& operator=(Ptr<U> other) noexcept {
     this->Exchange(std::move(other));
     return *this;
+  }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field& operator=(const Local<U>& other) noexcept {
+    return *this = Ptr<T>(other);
   }
   Field& operator=(const Field& other) noexcept { return *this = Ptr<T>(other); }
   Field& operator=(Field&& other) noexcept { return *this = Ptr<T>(std::move(other)); }

@@ -66,8 +66,12 @@ class Reference {
   // The same, of a reference that this one can be made from.
   template <typename U>
   static Cell* CellOf(const Reference<U>& other) {
+    return CellOf<U>(other.cell_);
+  }
+  template <typename U>
+  static Cell* CellOf(Cell* cell) {
     if constexpr (!std::is_same_v<U, T>) CheckSharesAddress<U>();
-    return other.cell_;
+    return cell;
   }
 
  protected:

@@ -1,0 +1,185 @@
+// rc::Local<T>: a reference on the stack that counts nothing. Design: docs/design/deferral.md
+
+#ifndef EBB_HEAP_RC_LOCAL_H_
+#define EBB_HEAP_RC_LOCAL_H_
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "heap/rc/cell.h"
+#include "heap/rc/cell_table.h"
+#include "heap/rc/local_slots.h"
+#include "heap/rc/owner.h"
+#include "heap/rc/ptr.h"
+#include "heap/rc/reference.h"
+#include "heap/reflect.h"
+
+namespace ebb::rc {
+
+// Keeps an object alive while its scope lasts, null or not, without counting: neither by this
+// thread's own count nor, where another thread made the object, by an atomic change. Made from any
+// reference or other Local, on a thread with an Owner, after that and in an inner scope; for that
+// thread only. Converts to a Ptr, which counts.
+//
+// An object whose last counted reference goes while a Local names it is destroyed later: at some
+// MakePtr or Owner::Step after the last Local has gone, of the thread that dropped the reference. A
+// Weak gives it back until then. Where nothing names it, it is destroyed as promptly as ever.
+//
+// O(1): two stores to make one and one or two to destroy it. From a domain's first Local on its
+// dying objects cost a look at the Locals of all threads. Beyond 256 at a time, and of another
+// domain's object than the Owner's, a Local counts as a Ptr does.
+template <typename T>
+class Local {
+ public:
+  using Target = T;
+
+  // Null.
+  explicit Local(Owner& owner) : Local(owner, nullptr) {}
+  Local(Owner& owner, std::nullptr_t) : Local(owner, static_cast<internal::Cell*>(nullptr)) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Local(Owner& owner, const internal::Reference<U>& object)
+      : Local(owner, internal::Reference<T>::CellOf(object)) {}
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Local(Owner& owner, const Local<U>& other) : Local(owner, CellOf(other)) {}
+  Local(const Local& other) : slots_(other.slots_), table_(other.table_) { Name(other.cell()); }
+  ~Local() {
+    if (!is_counted()) [[likely]] {
+      slots_.Pop(place_);
+    } else if (cell() != nullptr) {
+      cell()->Release();
+    }
+  }
+
+  // In a loop that follows Fields, assigning the newest Local is as cheap as making one.
+  Local& operator=(std::nullptr_t) {
+    Assign(nullptr);
+    return *this;
+  }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Local& operator=(const internal::Reference<U>& object) {
+    Assign(internal::Reference<T>::CellOf(object));
+    return *this;
+  }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Local& operator=(const Local<U>& other) {
+    Assign(CellOf(other));
+    return *this;
+  }
+  Local& operator=(const Local& other) {
+    Assign(other.cell());
+    return *this;
+  }
+
+  // As of a Ptr: good until the thread's next safepoint.
+  T* get() const {
+    internal::Cell* const named = cell();
+    return named == nullptr ? nullptr : reinterpret_cast<T*>(named->Load().get());
+  }
+  T* operator->() const { return get(); }
+  T& operator*() const { return *get(); }
+  explicit operator bool() const { return cell() != nullptr; }
+  template <typename U>
+    requires std::is_convertible_v<T*, U*>
+  operator Ptr<U>() const {  // NOLINT: implicit, as of any pointer
+    internal::Cell* const named = cell();
+    if (named != nullptr) named->RetainNamed();
+    return Ptr<T>(internal::Reference<T>::Adopt(named));
+  }
+
+  // For Ebb's own classes.
+  internal::Cell* cell() const {
+    // Relaxed: written by this thread alone.
+    return place_ != nullptr ? place_->load(std::memory_order_relaxed) : counted_;
+  }
+
+ private:
+  using Cell = internal::Cell;
+  using LocalSlots = internal::LocalSlots;
+
+  Local(Owner& owner, Cell* cell) : slots_(owner.locals()), table_(&owner.table()) { Name(cell); }
+
+  template <typename U>
+  static Cell* CellOf(const Local<U>& other) {
+    return internal::Reference<T>::template CellOf<U>(other.cell());
+  }
+
+  bool is_counted() const { return place_ == nullptr; }
+  // Whether a place may name it: not if its domain may go meanwhile.
+  bool MayName(Cell* cell) const {
+    if (cell == nullptr) return true;
+    const internal::CellChunk& chunk = cell->chunk();
+    // Relaxed: see there.
+    if (chunk.named_by_locals.load(std::memory_order_relaxed) == table_) [[likely]]
+      return true;
+    if (chunk.table != table_) return false;
+    chunk.table->BeginLocals();
+    return true;
+  }
+  void Name(Cell* cell) {
+    if (MayName(cell)) [[likely]] {
+      place_ = slots_.Push(cell);
+      if (place_ != nullptr) [[likely]]
+        return;
+    }
+    place_ = nullptr;
+    if (cell != nullptr) cell->RetainNamed();
+    counted_ = cell;
+  }
+  void Assign(Cell* cell) {
+    if (is_counted() || !MayName(cell)) [[unlikely]] {
+      AssignCounted(cell);
+    } else if (slots_.IsNewest(place_)) {
+      LocalSlots::Set(*place_, cell);
+    } else {
+      AssignOlder(cell);
+    }
+  }
+  // It may be a newer one that leads to `cell`: inv.upwards. Who looks at the places meanwhile, and
+  // misses it, sees that it has been given a reference.
+  [[gnu::noinline]] void AssignOlder(Cell* cell) {
+    if (cell != nullptr) cell->RetainNamed();
+    LocalSlots::Set(*place_, cell);
+    if (cell != nullptr) cell->Release();
+  }
+  // From now on it counts.
+  [[gnu::noinline]] void AssignCounted(Cell* cell) {
+    if (cell != nullptr) cell->RetainNamed();
+    if (!is_counted()) slots_.Pop(std::exchange(place_, nullptr));
+    Cell* const before = std::exchange(counted_, cell);
+    if (before != nullptr) before->Release();
+  }
+
+  LocalSlots& slots_;
+  const internal::CellTable* const table_;  // the Owner's; it may have gone
+  LocalSlots::Slot* place_;                 // among slots_; null if it counts
+  Cell* counted_ = nullptr;
+};
+
+// By identity of the object, as of other references.
+template <typename T, typename U>
+bool operator==(const Local<T>& a, const Local<U>& b) {
+  return a.cell() == b.cell();
+}
+template <typename T, typename U>
+bool operator==(const Local<T>& a, const internal::Reference<U>& b) {
+  return a.cell() == b.cell();
+}
+template <typename T>
+bool operator==(const Local<T>& a, std::nullptr_t) {
+  return a.cell() == nullptr;
+}
+
+}  // namespace ebb::rc
+
+// Arguments of MakePtr are passed by value, and counted.
+template <typename A, typename T>
+struct ebb::internal::Passed<A, ebb::rc::Local<T>> {
+  using type = ebb::rc::Ptr<T>;
+};
+
+#endif  // EBB_HEAP_RC_LOCAL_H_

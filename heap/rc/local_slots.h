@@ -1,0 +1,113 @@
+// LocalSlots: what a thread's rc::Locals name. Design: docs/design/deferral.md
+
+#ifndef EBB_HEAP_RC_LOCAL_SLOTS_H_
+#define EBB_HEAP_RC_LOCAL_SLOTS_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace ebb::rc::internal {
+
+class Cell;
+
+// One thread pushes and pops; any thread reads.
+//
+// inv.upwards: what a thread's Locals name, and have been made from one another or from Fields of
+// what they name, moves to higher places only, or is given a reference on its way down
+// (rc::Local::Assign). So who reads the places in their order finds some part of what the thread
+// holds on to, if the thread held on to it all the while.
+class LocalSlots {
+ public:
+  using Slot = std::atomic<Cell*>;
+  static constexpr size_t kSlots = 256;
+
+  constexpr LocalSlots() = default;
+  // That of threads that have none: it is full.
+  static LocalSlots& None();
+  LocalSlots(const LocalSlots&) = delete;
+  LocalSlots& operator=(const LocalSlots&) = delete;
+
+  // A place above all that are in use, which names `cell`; null if they all are.
+  Slot* Push(Cell* cell) {
+    Slot* const slot = top_.load(std::memory_order_relaxed);  // the thread's own
+    if (slot == end()) [[unlikely]]
+      return nullptr;
+    Set(*slot, cell);
+    top_.store(slot + 1, std::memory_order_release);  // as in Set
+    return slot;
+  }
+  void Pop(Slot* slot) {
+    if (!IsNewest(slot)) [[unlikely]]
+      return Set(*slot, Free());  // a newer one's scope has not ended
+    Set(*slot, nullptr);
+    // Relaxed: the thread's own.
+    if ((slot - 1)->load(std::memory_order_relaxed) == Free()) [[unlikely]]
+      slot = PopFree(slot);
+    top_.store(slot, std::memory_order_release);  // as in Set
+  }
+  // Release: pairs with the acquires in ForEach. Who reads that the place names something no more
+  // reads of the higher ones what they named by then.
+  static void Set(Slot& slot, Cell* cell) { slot.store(cell, std::memory_order_release); }
+  // Whether no place above this one is in use. By the thread itself.
+  bool IsNewest(const Slot* slot) const {
+    return slot + 1 == top_.load(std::memory_order_relaxed);  // the thread's own
+  }
+
+  // Calls f(cell) for what the places name, in their order; inv.upwards. Any thread.
+  template <typename F>
+  void ForEach(F f) const {
+    // Acquire, both: as in Set. The top is read again each time: it may have grown.
+    for (const Slot* slot = &slots_[1]; slot < top_.load(std::memory_order_acquire); ++slot) {
+      Cell* const cell = slot->load(std::memory_order_acquire);
+      if (cell != nullptr && cell != Free()) f(cell);
+    }
+  }
+
+  // What is named and is_gone(cell) is named no more. Whether there was any. By the thread itself.
+  template <typename F>
+  bool Forget(F is_gone) {
+    bool any = false;
+    // Relaxed, both: the thread's own.
+    for (Slot* slot = base_; slot < top_.load(std::memory_order_relaxed); ++slot) {
+      Cell* const cell = slot->load(std::memory_order_relaxed);
+      if (cell == nullptr || cell == Free() || !is_gone(*cell)) continue;
+      Set(*slot, nullptr);
+      any = true;
+    }
+    return any;
+  }
+  // The thread has no Owner any more. A Local that outlives it, and names nothing, will write to
+  // its place: that is not used again.
+  void Leave() { base_ = top_.load(std::memory_order_relaxed); }  // the thread's own
+
+ private:
+  struct Full {};
+  explicit constexpr LocalSlots(Full) : base_(end()), top_(end()) {}
+
+  // What a place below others in use has when it is not in use itself.
+  static Cell* Free() { return reinterpret_cast<Cell*>(uintptr_t{1}); }
+  constexpr Slot* end() { return slots_.data() + slots_.size(); }
+  // The lowest place from which on all are free, down from `slot`.
+  [[gnu::noinline]] Slot* PopFree(Slot* slot) {
+    // Relaxed: the thread's own.
+    while (slot > base_ && (slot - 1)->load(std::memory_order_relaxed) == Free()) {
+      Set(*--slot, nullptr);
+    }
+    return slot;
+  }
+
+  std::array<Slot, 1 + kSlots> slots_ = {};  // the first is no place
+  Slot* base_ = &slots_[1];
+  std::atomic<Slot*> top_ = &slots_[1];
+};
+
+inline LocalSlots& LocalSlots::None() {
+  static constinit LocalSlots none{Full()};  // nobody writes it
+  return none;
+}
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_LOCAL_SLOTS_H_

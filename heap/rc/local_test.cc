@@ -1,0 +1,450 @@
+#include "heap/rc/local.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "gtest/gtest.h"
+#include "heap/rc/counted_for_test.h"
+
+namespace ebb::rc {
+namespace {
+
+// So many objects made are enough for a look at whatever waits.
+constexpr int kMade = 64 * 4 * 4 * 4;
+
+struct Derived : Link {
+  int64_t more = 0;
+
+  EBB_FIELDS(Derived, next, other, value, more)
+};
+struct Final {
+  Field<Final> self;
+  std::vector<int64_t>* log = nullptr;
+
+  static void Finalize(Ptr<Final> self) { self->log->push_back(1); }
+  ~Final() {
+    if (log != nullptr) log->push_back(2);
+  }
+};
+
+static_assert(!std::is_convertible_v<Local<Link>, Local<Derived>>);
+static_assert(!std::is_convertible_v<Local<Link>, Ptr<Derived>>);
+
+TEST(RcLocalTest, NamesWithoutCounting) {
+  Counting c;
+  const Ptr<Derived> derived = MakePtr<Derived>();
+  derived->value = 3;
+  Local<Derived> local(c.owner, derived);
+  Local<Link> base(c.owner, local);
+  Local<Link> copy = base;
+  Local<Link> null(c.owner);
+  EXPECT_EQ(derived.use_count(), 1);
+  EXPECT_EQ(copy->value, 3);
+  EXPECT_EQ((*copy).value, 3);
+  EXPECT_EQ(copy, local);
+  EXPECT_EQ(copy, derived);
+  EXPECT_NE(copy, null);
+  EXPECT_EQ(null, nullptr);
+  EXPECT_EQ(null.get(), nullptr);
+  EXPECT_FALSE(null);
+  const Ptr<Link> counted = copy;
+  EXPECT_EQ(derived.use_count(), 2);
+  const Ptr<Link> next = MakePtr<Link>(copy, local);
+  EXPECT_EQ(next->other, derived);
+  null = derived;
+  copy = nullptr;
+  EXPECT_EQ(null->value, 3);
+  EXPECT_EQ(copy, nullptr);
+}
+
+TEST(RcLocalTest, KeepsWhatNothingElseRefersTo) {
+  Counting c;
+  std::vector<int64_t> log;
+  Weak<Witness> weak;
+  {
+    Ptr<Witness> witness = MakePtr<Witness>(nullptr, nullptr, &log, 1);
+    weak = witness;
+    const Local<Witness> local(c.owner, witness);
+    witness = nullptr;
+    ASSERT_TRUE(c.heap->Collect().ok());
+    c.owner.Step();
+    Collect(c);
+    EXPECT_EQ(log.size(), 0u);
+    EXPECT_EQ(local->name, 1);
+    EXPECT_EQ(weak.Upgrade(), local);
+    c.owner.Step();
+  }
+  EXPECT_EQ(log.size(), 0u);
+  c.owner.Step();
+  EXPECT_EQ(log, std::vector<int64_t>{1});
+  EXPECT_EQ(weak.Upgrade(), nullptr);
+}
+
+TEST(RcLocalTest, WhatNoneNamesIsDestroyedAtOnce) {
+  Counting c;
+  std::vector<int64_t> log;
+  const Ptr<Witness> other = MakePtr<Witness>();
+  const Local<Witness> local(c.owner, other);
+  Ptr<Witness> root = MakePtr<Witness>(nullptr, nullptr, &log, 1);
+  root->left = MakePtr<Witness>(nullptr, nullptr, &log, 2);
+  root->right = MakePtr<Witness>(root->left, nullptr, &log, 3);
+  root = nullptr;
+  EXPECT_EQ(log, (std::vector<int64_t>{1, 3, 2}));
+}
+
+TEST(RcLocalTest, MakingObjectsIsEnoughForWhatWaits) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  {
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    for (int i = 0; i < 4 * kMade; ++i) MakePtr<Link>();  // it grows old
+    EXPECT_EQ(c.alive(), 1);
+  }
+  for (int i = 0; i < kMade; ++i) MakePtr<Link>();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// A list that only the Local keeps: each of its objects but the first has a count.
+TEST(RcLocalTest, FollowsAList) {
+  Counting c;
+  constexpr int64_t kLength = 1000;
+  Ptr<Link> head;
+  for (int64_t i = kLength; i-- > 0;) head = MakePtr<Link>(std::move(head), nullptr, i);
+  {
+    const Local<Link> first(c.owner, head);
+    head = nullptr;
+    Local<Link> at(c.owner, first);
+    for (int64_t i = 0; i < kLength; ++i, at = at->next) {
+      EXPECT_EQ(at->value, i);
+      if (i % 100 == 0) {
+        ASSERT_TRUE(c.heap->Collect().ok());
+      }
+    }
+    EXPECT_EQ(at, nullptr);
+    c.owner.Step();
+    EXPECT_EQ(c.alive(), kLength);
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// What has been passed goes: only the place in the list is named.
+TEST(RcLocalTest, LeavesWhatItHasPassed) {
+  Counting c;
+  Ptr<Link> head;
+  for (int i = 0; i < 10; ++i) head = MakePtr<Link>(std::move(head));
+  Local<Link> at(c.owner, head);
+  head = nullptr;
+  for (int64_t left = 10; left > 0; --left) {
+    c.owner.Step();
+    EXPECT_EQ(c.alive(), left);
+    at = at->next;
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(RcLocalTest, AReferenceMadeFromItCounts) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  Ptr<Link> again;
+  {
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    again = local;
+    EXPECT_EQ(again.use_count(), 1);
+    again = nullptr;
+    again = local;
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 1);
+  again = nullptr;
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(RcLocalTest, KeepsACycle) {
+  Counting c;
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    link->next = MakePtr<Link>(link);
+    link->next->value = 5;
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    EXPECT_EQ(Collect(c).collected, 0);
+    // By way of the other.
+    Local<Link> other(c.owner, local->next);
+    EXPECT_EQ(Collect(c).collected, 0);
+    EXPECT_EQ(other->value, 5);
+  }
+  EXPECT_EQ(Collect(c).collected, 2);
+}
+
+TEST(RcLocalTest, KeepsACycleThatItsObjectLeadsTo) {
+  Counting c;
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    link->next = MakePtr<Link>();
+    link->next->next = MakePtr<Link>(link->next);
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    EXPECT_EQ(Collect(c).collected, 0);
+    EXPECT_EQ(c.alive(), 3);
+    EXPECT_EQ(local->next->next->next, local->next);
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 2);
+  EXPECT_EQ(Collect(c).collected, 2);
+}
+
+TEST(RcLocalTest, WhatWaitedMayBecomeGarbage) {
+  Counting c;
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    local->next = local;
+  }
+  EXPECT_EQ(Collect(c).collected, 1);
+}
+
+TEST(RcLocalTest, SomeMayOutliveNewerOnes) {
+  Counting c;
+  std::vector<std::unique_ptr<Local<Link>>> locals;
+  for (int64_t i = 0; i < 20; ++i) {
+    const Ptr<Link> link = MakePtr<Link>(nullptr, nullptr, i);
+    locals.push_back(std::make_unique<Local<Link>>(c.owner, link));
+  }
+  for (size_t i = 0; i < locals.size(); i += 2) locals[i] = nullptr;
+  const Ptr<Link> last = MakePtr<Link>(nullptr, nullptr, 20);
+  std::optional<Local<Link>> newest(std::in_place, c.owner, last);
+  for (size_t i = 1; i < 10; i += 2) locals[i] = nullptr;
+  newest.reset();
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 6);
+  for (size_t i = 11; i < 20; i += 2) EXPECT_EQ((*locals[i])->value, static_cast<int64_t>(i));
+  locals.clear();
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 1);
+}
+
+// An older one takes over what only a newer one leads to.
+TEST(RcLocalTest, AnOlderOneIsAssigned) {
+  Counting c;
+  Local<Link> older(c.owner);
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    link->next = MakePtr<Link>(nullptr, nullptr, 2);
+    const Local<Link> newer(c.owner, link);
+    link = nullptr;
+    older = newer->next;
+    older = newer;
+    older = newer->next;
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 1);
+  EXPECT_EQ(older->value, 2);
+  older = nullptr;
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(RcLocalTest, TooManyCount) {
+  Counting c;
+  const Ptr<Link> link = MakePtr<Link>();
+  std::vector<std::unique_ptr<Local<Link>>> locals;
+  for (int i = 0; i < 300; ++i) locals.push_back(std::make_unique<Local<Link>>(c.owner, link));
+  EXPECT_EQ(link.use_count(), 1 + 300 - 256);
+  *locals.back() = nullptr;
+  *locals.back() = *locals.front();
+  EXPECT_EQ(*locals.back(), link);
+  EXPECT_EQ(link.use_count(), 1 + 300 - 256);
+  locals.clear();
+  EXPECT_EQ(link.use_count(), 1);
+  const Local<Link> again(c.owner, link);
+  EXPECT_EQ(link.use_count(), 1);
+}
+
+TEST(RcLocalTest, AnotherDomainsObjectCounts) {
+  Counting c;
+  std::optional<Local<Link>> local;
+  {
+    Domain other(*c.heap);
+    const Owner owner(other, c.mutator);
+    const Ptr<Link> link = MakePtr<Link>();
+    local.emplace(c.owner, link);
+    EXPECT_EQ(link.use_count(), 2);
+  }
+  EXPECT_EQ(local->get(), nullptr);
+  EXPECT_TRUE(*local);
+  const Ptr<Link> own = MakePtr<Link>();
+  *local = own;
+  EXPECT_EQ(*local, own);
+}
+
+// Misuse. It is logged, and the object goes.
+TEST(RcLocalTest, OutlivesItsOwner) {
+  Counting c;
+  std::optional<Local<Link>> local;
+  std::thread([&] {
+    Mutator mutator(*c.heap);
+    std::optional<Owner> owner(std::in_place, c.domain, mutator);
+    local.emplace(*owner, MakePtr<Link>());
+    EXPECT_NE(local->get(), nullptr);
+    owner.reset();
+    EXPECT_EQ(local->get(), nullptr);
+    owner.emplace(c.domain, mutator);
+    const Local<Link> other(*owner, MakePtr<Link>());
+    local.reset();
+    EXPECT_NE(other.get(), nullptr);
+  }).join();
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(RcLocalTest, NestedOwnersShareThem) {
+  Counting c;
+  {
+    std::optional<Owner> inner(std::in_place, c.domain, c.mutator);
+    Ptr<Link> link = MakePtr<Link>();
+    const Local<Link> local(c.owner, link);
+    const Local<Link> same(*inner, link);
+    link = nullptr;
+    inner.reset();
+    c.owner.Step();
+    EXPECT_NE(local.get(), nullptr);
+    EXPECT_EQ(local, same);
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+TEST(RcLocalTest, MadeImmortalWhileItWaits) {
+  Counting c;
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    const Local<Link> local(c.owner, link);
+    link = nullptr;
+    Ptr<Link>(local).MakeImmortal();
+  }
+  c.owner.Step();
+  Collect(c);
+  EXPECT_EQ(c.alive(), 1);
+}
+
+TEST(RcLocalTest, IsFinalizedWhenNoneNamesIt) {
+  Counting c;
+  std::vector<int64_t> log;
+  {
+    Ptr<Final> final = MakePtr<Final>(nullptr, &log);
+    const Local<Final> local(c.owner, final);
+    final = nullptr;
+    c.owner.Step();
+    EXPECT_EQ(log.size(), 0u);
+  }
+  c.owner.Step();
+  c.owner.Step();
+  EXPECT_EQ(log, (std::vector<int64_t>{1, 2}));
+}
+
+TEST(RcLocalTest, QuestionsFindWhatItNames) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  const Local<Link> local(c.owner, link);
+  link = nullptr;
+  const absl::StatusOr<std::vector<AnyPtr>> objects = c.domain.Objects();
+  ASSERT_TRUE(objects.ok());
+  ASSERT_EQ(objects->size(), 1u);
+  EXPECT_EQ(objects->front(), Ptr<Link>(local));
+}
+
+TEST(RcLocalTest, LongListsGoWithoutRecursion) {
+  for (const Reclaim reclaim : {Reclaim::kPrompt, Reclaim::kLazy}) {
+    Counting c({.reclaim = reclaim}, /*max_bytes=*/64 << 20);
+    const Ptr<Link> other = MakePtr<Link>();
+    const Local<Link> local(c.owner, other);
+    Ptr<Link> head;
+    for (int i = 0; i < 200'000; ++i) head = MakePtr<Link>(std::move(head));
+    head = nullptr;
+    if (reclaim == Reclaim::kLazy) {
+      EXPECT_GT(c.alive(), 199'000);
+      while (c.owner.Step(1000)) {
+      }
+    }
+    EXPECT_EQ(c.alive(), 1);
+  }
+}
+
+TEST(RcLocalTest, AnotherThreadNamesIt) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>(nullptr, nullptr, 7);
+  absl::Notification named, dropped;
+  std::thread other([&] {
+    Mutator mutator(*c.heap);
+    Owner owner(c.domain, mutator);
+    {
+      const Local<Link> local(owner, link);
+      named.Notify();
+      {
+        const Blocking blocking(mutator);
+        dropped.WaitForNotification();
+      }
+      EXPECT_EQ(local->value, 7);
+      const Ptr<Link> counted = local;
+      EXPECT_EQ(counted->value, 7);
+    }
+  });
+  {
+    const Blocking blocking(c.mutator);
+    named.WaitForNotification();
+  }
+  link = nullptr;
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 1);
+  dropped.Notify();
+  {
+    const Blocking blocking(c.mutator);
+    other.join();
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+// What waits in the list of a thread that leaves is another one's.
+TEST(RcLocalTest, AThreadLeavesWhatIsNamed) {
+  Counting c;
+  Ptr<Link> link = MakePtr<Link>();
+  {
+    const Local<Link> local(c.owner, link);
+    std::thread other([&] {
+      Mutator mutator(*c.heap);
+      Owner owner(c.domain, mutator);
+      link = nullptr;
+    });
+    {
+      const Blocking blocking(c.mutator);
+      other.join();
+    }
+    EXPECT_EQ(c.alive(), 1);
+    EXPECT_NE(local.get(), nullptr);
+    c.owner.Step();
+    EXPECT_EQ(c.alive(), 1);
+    // By a thread without an Owner.
+    Ptr<Link> again = local;
+    std::thread([&] { again = nullptr; }).join();
+    c.owner.Step();
+    EXPECT_EQ(c.alive(), 1);
+  }
+  c.owner.Step();
+  EXPECT_EQ(c.alive(), 0);
+}
+
+}  // namespace
+}  // namespace ebb::rc
