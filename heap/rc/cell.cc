@@ -51,7 +51,7 @@ Cell::Outcome Cell::MergeZeroSlow(int64_t word) {
     // Acq_rel: acquire as in MergeZero; release, for whoever will see the last reference go.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                            std::memory_order_acquire));
-  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
+  return OutcomeOf(word, next);
 }
 
 Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
@@ -73,7 +73,7 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
     }
     queue = CountIn(word) == 0 && (word & (kMerged | kQueued)) == 0;
     next = (queue ? word | kQueued : word - kOne) & ~kSuspect;  // inv.suspect
-    if (IsDeath(word, next)) next = Zero(next);
+    if (OutcomeOf(word, next) == Outcome::kDead) next = Zero(next);
     // Acq_rel: release, so that all that this thread did with the object comes before its
     // destruction by another; acquire, so that if this thread destroys it, that comes after all
     // that others did. Pairs with itself, MergeZero and MergeQueued.
@@ -82,7 +82,7 @@ Cell::Outcome Cell::ReleaseShared(ThreadIndex& owner) {
   // inv.owner-holds: the word was not merged, and this thread's reference is not in a shared count
   // of zero; so it was in the owner's, and `owner` was loaded before that could go to zero.
   if (queue) return Outcome::kQueue;
-  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
+  return OutcomeOf(word, next);
 }
 
 // What the owner counts, if that is `owner`; then it is the owner no more. 0 if there is none.
@@ -104,11 +104,11 @@ Cell::Outcome Cell::MergeQueued(ThreadIndex owner) {
       return Outcome::kAlive;
     }
     next = ((word + (owners - 1) * kOne) & ~(kQueued | kSuspect)) | kMerged;  // inv.suspect
-    if (IsDeath(word, next)) next = Zero(next);
+    if (OutcomeOf(word, next) == Outcome::kDead) next = Zero(next);
     // Acq_rel: as in ReleaseShared.
   } while (!shared().compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                            std::memory_order_acquire));
-  return IsDeath(word, next) ? Outcome::kDead : Outcome::kAlive;
+  return OutcomeOf(word, next);
 }
 
 void Cell::RetainNamed() {
@@ -202,11 +202,13 @@ int64_t Cell::CountOfSuspect() const {
 }
 
 bool Cell::Condemn(int64_t count) {
-  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  // Acquire, as of the exchange: pairs with the release of who dropped references: what they did
+  // with the object comes before its destruction.
+  int64_t word = shared().load(std::memory_order_acquire);
   do {
-    if (CountOfSuspect(word) != count) return false;
-    // Acquire: pairs with the release of who dropped references: what they did with the object
-    // comes before its destruction.
+    if (count == 0 || CountOfSuspect(word) != count) return false;
+    // Nobody can upgrade, or make a weak reference: who could has access, and is found by that.
+    if (WeakIn(word) == 0) return true;
   } while (!shared().compare_exchange_weak(word, word | kCondemned, std::memory_order_acquire,
                                            std::memory_order_relaxed));
   return true;
@@ -215,7 +217,8 @@ bool Cell::Condemn(int64_t count) {
 bool Cell::IsStillCondemned(int64_t count) const {
   // Acquire: pairs with the release of who dropped references, as in Condemn.
   const int64_t word = shared().load(std::memory_order_acquire);
-  return (word & kCondemned) != 0 && CountOfSuspect(word) == count;
+  return count > 0 && CountOfSuspect(word) == count &&
+         ((word & kCondemned) != 0 || WeakIn(word) == 0);
 }
 
 bool Cell::is_condemned() const {
@@ -229,7 +232,6 @@ void Cell::Pardon() {
 }
 
 void Cell::Execute() {
-  DCHECK(is_condemned());  // inv.suspect
   // Relaxed, all: the detecting thread alone knows the cell, but for weak references, which learn
   // no more from it than that it is dead.
   owner_.store(kNoOwner, std::memory_order_relaxed);
@@ -246,7 +248,7 @@ void Cell::Execute() {
 bool Cell::RetainCondemned() {
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   do {
-    if ((word & kCondemned) == 0) return false;
+    if ((word & kCondemned) == 0 && WeakIn(word) != 0) return false;
     // Relaxed: nothing is published.
   } while (!shared().compare_exchange_weak(word, word + kOne, std::memory_order_relaxed));
   return true;

@@ -54,6 +54,7 @@ class Cell {
   enum class Outcome {
     kAlive,
     kDead,   // the caller is the one that reclaims it, or in whose list it waits
+    kWaits,  // it waits in a list, and has no reference again
     kQueue,  // the caller hands the reference to the queue of `owner`
   };
 
@@ -126,18 +127,19 @@ class Cell {
   void MergeSuspect(ThreadIndex owner);
   // A suspect's count, if it is merged or the calling thread's own; else 0.
   int64_t CountOfSuspect() const;
-  // Makes a suspect that has still so many references condemned: it dies, unless an Upgrade comes
-  // first (CellTable::PardonForUpgrade).
+  // Makes a suspect that has so many references, one at least, condemned: it dies, unless an Upgrade
+  // comes first (CellTable::PardonForUpgrade). Where there is no weak reference nothing is written.
   bool Condemn(int64_t count);
   // Whether it is condemned, and since then no reference was counted up or down.
   bool IsStillCondemned(int64_t count) const;
   // One more reference, unless it is condemned no more. By the detecting thread, which condemned
   // it.
   bool RetainCondemned();
+  // Of what weak references name.
   bool is_condemned() const;
   // Neither condemned nor a suspect any more.
   void Pardon();
-  // A condemned cell dies. By the detecting thread, which alone knows it but for weak references.
+  // What is condemned for good dies. By the detecting thread, which alone knows it but for weak references.
   void Execute();
 
   // Finalizers (docs/design/finalization.md). Its weak references are cleared: it was found dead,
@@ -208,9 +210,10 @@ class Cell {
   // `next`, the word of a merged cell without references, as it is when it dies: waiting if there
   // are Locals.
   int64_t Zero(int64_t next) const;
-  // Whether a change of the word from `before` to `next` was the cell's death.
-  static bool IsDeath(int64_t before, int64_t next) {
-    return (next & kMerged) != 0 && CountIn(next) == 0 && (before & kWaiting) == 0;
+  // What a change of the word from `before` to `next` was.
+  static Outcome OutcomeOf(int64_t before, int64_t next) {
+    if ((next & kMerged) == 0 || CountIn(next) != 0) return Outcome::kAlive;
+    return (before & kWaiting) == 0 ? Outcome::kDead : Outcome::kWaits;
   }
   int64_t Disown(ThreadIndex owner);
   int64_t CountOfSuspect(int64_t word) const;

@@ -4,13 +4,18 @@
 #include <atomic>
 #include <cstddef>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
+#include "absl/strings/str_cat.h"
 #include "heap/rc/counted_type.h"
 #include "heap/ref.h"
+#include "heap/region_walk.h"
+#include "platform/bytes.h"
 #include "platform/clock.h"
+#include "platform/page_size.h"
 
 namespace ebb::rc::internal {
 
@@ -25,6 +30,15 @@ constexpr int64_t kLooksBetweenSafepoints = 1024;
 // How long the thread waits for others before it looks whether a pause is wanted of its other
 // heaps.
 constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
+// So many cells ahead the objects are prefetched: their own order may be any.
+constexpr size_t kPrefetchDistance = 16;
+
+absl::Status NoMemory(std::string_view what) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no memory to look for cycles of counted objects, 5 bytes a cell: try again "
+                   "later, or raise the process's memory limit: ",
+                   what));
+}
 
 int32_t Clamp(int64_t count) {
   return static_cast<int32_t>(std::min<int64_t>(count, kManyFromOutside));
@@ -37,12 +51,11 @@ class CycleDetector::Place {
  public:
   Place(SuspectChunk& chunk, size_t index) : chunk_(&chunk), index_(index) {}
   // By its number among all.
-  Place(const std::vector<std::unique_ptr<SuspectChunk>>& chunks, int32_t number)
-      : Place(*chunks[number / CellChunk::kCells], number % CellChunk::kCells) {}
+  Place(SuspectChunks& chunks, int32_t number)
+      : Place(chunks[number / CellChunk::kCells], number % CellChunk::kCells) {}
 
   Cell& cell() const { return chunk_->chunk->owners[index_]; }
   State& state() const { return chunk_->states[index_]; }
-  int32_t& outside() const { return chunk_->outside[index_]; }
   int32_t& count() const { return chunk_->counts[index_]; }
   int32_t number() const {
     return chunk_->number * static_cast<int32_t>(CellChunk::kCells) + static_cast<int32_t>(index_);
@@ -53,8 +66,36 @@ class CycleDetector::Place {
   size_t index_;
 };
 
-template <typename F>
-absl::Status CycleDetector::RunTimed(F f) {
+absl::Status SuspectChunks::Make(absl::Span<CellChunk* const> chunks) {
+  constexpr platform::Bytes kHugePage(int64_t{2} << 20);
+  constexpr char kPurpose[] = "a detection of cycles of counted objects";
+  const auto bytes = static_cast<int64_t>(chunks.size() * sizeof(SuspectChunk));
+  if (bytes == 0) return absl::OkStatus();
+  const platform::Bytes size = platform::RoundUp(platform::Bytes(bytes), platform::PageSize());
+  absl::StatusOr<platform::AddressRange> memory = system_.Reserve(size, kHugePage, kPurpose);
+  if (!memory.ok()) return std::move(memory).status();
+  memory_ = *memory;
+  // Without them it takes longer.
+  system_.AdviseHugePages(memory_, platform::HugePageAdvice::kAlways, kPurpose).IgnoreError();
+  if (absl::Status status = system_.Commit(memory_, kPurpose); !status.ok()) return status;
+  // Zero is what all of it begins with.
+  chunks_ = absl::MakeSpan(reinterpret_cast<SuspectChunk*>(memory_.begin), chunks.size());
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    Mutator::SafepointOfThread();  // pages are faulted in
+    chunks_[i].chunk = chunks[i];
+    chunks_[i].number = static_cast<int32_t>(i);
+  }
+  return absl::OkStatus();
+}
+
+void SuspectChunks::Clear() {
+  chunks_ = {};
+  const absl::Status status = system_.Release(memory_, "a detection that has ended");
+  LOG_IF(ERROR, !status.ok()) << status;
+  memory_ = {};
+}
+
+absl::Status CycleDetector::RunTimed(absl::FunctionRef<absl::Status()> f) {
   const int64_t start = platform::MonotonicNanos();
   const absl::Cleanup end = [&] {
     for (const auto& [owner, request] : requests_) OwnerQueues::Get().CancelMerge(owner, *request);
@@ -62,65 +103,66 @@ absl::Status CycleDetector::RunTimed(F f) {
     figures_.time += absl::Nanoseconds(platform::MonotonicNanos() - start);
   };
   try {
-    f();
+    return f();
   } catch (const std::bad_alloc&) {
-    chunks_.clear();  // so that there is memory for the message
-    return absl::ResourceExhaustedError(
-        "no memory to look for cycles of counted objects, 9 bytes a cell: try again later, or "
-        "raise the process's memory limit");
+    chunks_.Clear();  // so that there is memory for the message
+    return NoMemory("std::bad_alloc");
   }
-  return absl::OkStatus();
 }
 
 absl::Status CycleDetector::Look(absl::Duration patience) {
   return RunTimed([&] {
-    MakeSideArrays();
+    if (absl::Status status = MakeSideArrays(); !status.ok()) return status;
     CountFromOutside();
     MarkAlive();
-    figures_.suspects = MakeRoomForCells();
+    MakeRoomForCells();
     MakeSuspects(patience);
+    figures_.suspects = suspects_;
     Decide();
+    return absl::OkStatus();
   });
 }
 
 absl::Status CycleDetector::LookAgain(absl::Duration patience) {
   return RunTimed([&] {
-    for (const std::unique_ptr<SuspectChunk>& side : chunks_) {
+    for (SuspectChunk& side : chunks_) {
       Mutator::SafepointOfThread();
-      for (State& state : side->states) {
+      for (State& state : side.states) {
         state = state == State::kAside ? State::kFound : State::kAlive;
       }
     }
     MakeRoomForCells();
     MakeSuspects(patience);
     Decide();
+    return absl::OkStatus();
   });
 }
 
 void CycleDetector::Decide() {
-  RecordCounts();
-  SpareWhatIsReferredTo();
+  CountInside();
   Condemn();
   SetFinalizableAside();
-  Execute();
+  next_chunk_ = chunks_.begin();
+  next_index_ = 0;
 }
 
-void CycleDetector::MakeSideArrays() {
-  for (CellChunk* chunk : table_.Chunks()) {
-    Mutator::SafepointOfThread();  // the arrays' pages are faulted in
-    SuspectChunk& side = *chunks_.emplace_back(std::make_unique<SuspectChunk>());
-    side.chunk = chunk;
-    side.number = static_cast<int32_t>(chunks_.size() - 1);
-    by_chunk_[chunk] = &side;
+absl::Status CycleDetector::MakeSideArrays() {
+  const std::vector<CellChunk*> chunks = table_.Chunks();
+  by_chunk_.reserve(chunks.size());
+  if (absl::Status status = chunks_.Make(chunks); !status.ok()) {
+    return NoMemory(status.message());
   }
+  for (SuspectChunk& side : chunks_) by_chunk_[side.chunk] = &side;
+  return absl::OkStatus();
 }
 
 // Each object's count, less the Fields that lead to it: racy, and only a first look.
 void CycleDetector::CountFromOutside() {
-  for (const std::unique_ptr<SuspectChunk>& side : chunks_) {
+  for (SuspectChunk& side : chunks_) {
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
       SafepointNowAndThen();
-      const Place place(*side, i);
+      Prefetch(side, i + kPrefetchDistance);
+      const Place place(side, i);
       const Ref<CountedObject> object = place.cell().Load();
       if (object == nullptr || place.cell().IsLeftAlone()) continue;
       ++figures_.visited;
@@ -128,8 +170,8 @@ void CycleDetector::CountFromOutside() {
       if (type.finalize != nullptr) ++with_finalizer_;
       if (type.is_uncollectable) ++uncollectable_;
       place.state() = State::kFound;
-      place.outside() += place.cell().is_waiting() ? kManyFromOutside : Clamp(place.cell().Count());
-      ForEachField(place.cell(), [](auto, Place target) { --target.outside(); });
+      place.count() += place.cell().is_waiting() ? kManyFromOutside : Clamp(place.cell().Count());
+      ForEachField(place.cell(), [](auto, Place target) { --target.count(); });
     }
   }
 }
@@ -137,30 +179,36 @@ void CycleDetector::CountFromOutside() {
 void CycleDetector::MarkAlive() {
   ForEachNamed([this](Place place) { MarkFrom(place, State::kAlive, [](Cell&) {}); });
   ForEachFound([this](Place place) {
-    if (place.outside() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
+    if (place.count() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
   });
 }
 
-// For all that may be set aside. How many are found.
-int64_t CycleDetector::MakeRoomForCells() {
+// For all that may be set aside.
+void CycleDetector::MakeRoomForCells() {
+  finalizable_.clear();
+  const bool keeps = uncollectable_ > 0 || debug_.save_all;
+  if (with_finalizer_ == 0 && !keeps) return;
   size_t found = 0;
   ForEachFound([&found](Place) { ++found; });
-  finalizable_.clear();
   if (with_finalizer_ > 0) finalizable_.reserve(found);
-  if (uncollectable_ > 0 || debug_.save_all) kept_.reserve(kept_.size() + found);
-  return static_cast<int64_t>(found);
+  if (keeps) kept_.reserve(kept_.size() + found);
 }
 
 // inv.suspect holds for what is still kFound, once its owner has merged it.
 void CycleDetector::MakeSuspects(absl::Duration patience) {
+  suspects_ = 0;
   ForEachFound([this](Place place) {
+    ++suspects_;
     const ThreadIndex owner = place.cell().Suspect();
+    if (place.cell().IsLeftAlone()) return Spare(place);
     if (owner == this_thread || !IsIndex(owner)) return;
     std::shared_ptr<OwnerQueues::MergeRequest>& request = requests_[owner];
     if (request == nullptr) request = std::make_shared<OwnerQueues::MergeRequest>();
     request->cells.push_back(&place.cell());
   });
-  if (!requests_.empty()) AwaitMerges(patience);
+  if (requests_.empty()) return;
+  AwaitMerges(patience);
+  SpareUnless([](Place place) { return place.cell().CountOfSuspect() > 0; });
 }
 
 void CycleDetector::AwaitMerges(absl::Duration patience) {
@@ -184,13 +232,6 @@ void CycleDetector::AwaitMerges(absl::Duration patience) {
   }
 }
 
-void CycleDetector::RecordCounts() {
-  SpareUnless([](Place place) {
-    place.count() = Clamp(place.cell().CountOfSuspect());
-    return place.count() > 0 && !place.cell().IsLeftAlone();
-  });
-}
-
 // Of a kind of which there was none when all were counted: made since then, in a cell of another
 // object. There is no room for it to be set aside.
 bool CycleDetector::IsUnexpected(const CountedType& type) const {
@@ -198,41 +239,44 @@ bool CycleDetector::IsUnexpected(const CountedType& type) const {
          (type.is_uncollectable && uncollectable_ == 0);
 }
 
-// What was spared may have had other Fields when its references were last subtracted; so all is
-// subtracted again, until only what is still kFound was.
-void CycleDetector::SpareWhatIsReferredTo() {
-  for (bool spared = true; spared;) {
-    ForEachFound([](Place place) { place.outside() = place.count(); });
-    ForEachFound([this](Place place) {
-      const CountedType* type = ForEachField(place.cell(), [](auto, Place target) {
-        if (target.state() == State::kFound) --target.outside();
-      });
-      if (type != nullptr && IsUnexpected(*type)) place.outside() = kManyFromOutside;
+// The references to suspects that are in suspects' Fields.
+void CycleDetector::CountInside() {
+  ForEachFound([](Place place) { place.count() = 0; });
+  ForEachFound([this](Place place) {
+    const CountedType* type = ForEachField(place.cell(), [](auto, Place target) {
+      if (target.state() == State::kFound) ++target.count();
     });
-    spared = !SpareUnless([](Place place) { return place.outside() == 0; });
-  }
+    if (type != nullptr && IsUnexpected(*type))
+      place.count() = kManyFromOutside;  // more than it has
+  });
 }
 
-// A suspect that is not condemned has been copied or dropped: somebody refers to it, or did. Who
-// upgrades a weak reference to one that is condemned pardons it.
+// A suspect that has another count is referred to from elsewhere, or it has been dropped by
+// somebody. What is spared may have had other Fields when they were counted; so all is counted
+// again, until only what is still kFound was. Who upgrades a weak reference to what is condemned
+// pardons it.
 void CycleDetector::Condemn() {
   table_.BeginCondemning();
   bool all = SpareUnless([](Place place) { return place.cell().Condemn(place.count()); });
   int64_t pardoned = 0;
   while (!(all && SpareWhatIsNamed() && KeepUncollectable() && table_.EndCondemning(pardoned))) {
-    SpareWhatIsReferredTo();
+    CountInside();
     all = SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
   }
 }
 
-// By Locals. Whether there was nothing to spare.
+// By Locals. Whether there was nothing to spare. A Local may have made a reference before it was
+// looked for, and ended: that is seen afterwards.
 bool CycleDetector::SpareWhatIsNamed() {
+  const auto has_locals = [](const SuspectChunk& side) { return side.chunk->has_locals(); };
+  if (std::ranges::none_of(chunks_, has_locals)) return true;
   bool none = true;
   ForEachNamed([&](Place place) {
     Spare(place);
     none = false;
   });
-  return none;
+  return none &&
+         SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
 }
 
 // Whether there was nothing to keep.
@@ -295,31 +339,56 @@ void CycleDetector::Spare(Place place) {
   MarkFrom(place, State::kAlive, [](Cell& cell) { cell.Pardon(); });
 }
 
+// What is destroyed between two calls stays kFound: that Fields led to it is all that is asked.
+CellList CycleDetector::TakeDead(int64_t cells) {
+  CellList dead;
+  for (; next_chunk_ != chunks_.end(); ++next_chunk_, next_index_ = 0) {
+    for (; next_index_ < CellChunk::kCells; ++next_index_) {
+      if (next_chunk_->states[next_index_] != State::kFound) continue;
+      if (dead.size() == cells) return dead;
+      SafepointNowAndThen();
+      Prefetch(*next_chunk_, next_index_ + kPrefetchDistance);
+      const Place place(*next_chunk_, next_index_);
+      Execute(place);
+      dead.Append(place.cell());
+    }
+  }
+  return dead;
+}
+
 // Fields that lead from dead to dead are null from here on, and nothing is counted for that.
-void CycleDetector::Execute() {
-  ForEachFound([&](Place place) {
-    ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
-      // Relaxed: only who destroys the object reads it again, ordered by the list.
-      if (target.state() == State::kFound) field.store(nullptr, std::memory_order_relaxed);
-    });
-    LOG_IF(INFO, debug_.collectable)
-        << "garbage that is destroyed: " << CountedTypeOf(place.cell().Load()).name;
-    ++figures_.collected;
-    place.cell().Execute();
-    dead_.Append(place.cell());
+void CycleDetector::Execute(Place place) {
+  ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
+    // Relaxed: only who destroys the object reads it again, ordered by the list.
+    if (target.state() == State::kFound) field.store(nullptr, std::memory_order_relaxed);
   });
+  LOG_IF(INFO, debug_.collectable)
+      << "garbage that is destroyed: " << CountedTypeOf(place.cell().Load()).name;
+  ++figures_.collected;
+  place.cell().Execute();
 }
 
 template <typename F>
 void CycleDetector::ForEachFound(F f) {
-  for (const std::unique_ptr<SuspectChunk>& side : chunks_) {
+  for (SuspectChunk& side : chunks_) {
     Mutator::SafepointOfThread();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      if (side->states[i] != State::kFound) continue;
+      if (side.states[i] != State::kFound) continue;
       SafepointNowAndThen();
-      f(Place(*side, i));
+      Prefetch(side, i + kPrefetchDistance);
+      f(Place(side, i));
     }
   }
+}
+
+// A hint: where the object is, or was before it moved.
+inline void CycleDetector::Prefetch(const SuspectChunk& side, size_t index) {
+  if (index >= CellChunk::kCells) return;
+  const Field<CountedObject>* object = side.chunk->owners[index].address();
+  if (object == nullptr) return;
+  // Relaxed: see above.
+  __builtin_prefetch(reinterpret_cast<const void*>(
+      ebb::internal::Slot(reinterpret_cast<uintptr_t>(object)).load(std::memory_order_relaxed)));
 }
 
 template <typename F>
@@ -363,13 +432,13 @@ void CycleDetector::MarkFrom(Place root, State state, F f) {
   int32_t list = kEndOfList;
   const auto mark = [&](Place place) {
     place.state() = state;
-    place.outside() = std::exchange(list, place.number());
+    place.count() = std::exchange(list, place.number());
     f(place.cell());
   };
   mark(root);
   while (list != kEndOfList) {
     const Place place(chunks_, list);
-    list = place.outside();
+    list = place.count();
     SafepointNowAndThen();
     ForEachField(place.cell(), [&](auto, Place target) {
       if (target.state() == State::kFound) mark(target);

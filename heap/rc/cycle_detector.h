@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "heap/mutator.h"
 #include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
@@ -20,12 +22,14 @@
 #include "heap/rc/domain.h"
 #include "heap/rc/owner_queues.h"
 #include "heap/rc/thread_index.h"
+#include "platform/address_range.h"
+#include "platform/system.h"
 
 namespace ebb::rc::internal {
 
 struct CountedType;
 
-// Side arrays of a chunk, by a cell's index.
+// Side arrays of a chunk, by a cell's index. All zero at first.
 struct SuspectChunk {
   enum class State : uint8_t {
     kAbsent,  // no object when CountFromOutside came by
@@ -34,14 +38,36 @@ struct SuspectChunk {
     kAside,   // a finalizer that is to be called may reach it
   };
 
-  CellChunk* chunk = nullptr;
-  int32_t number = 0;
-  std::array<State, CellChunk::kCells> states = {};
-  // References from outside: all there are, less those that were found in Fields. Of kAlive: the
-  // next cell on the list of those whose Fields have not been followed yet.
-  std::array<int32_t, CellChunk::kCells> outside = {};
-  // How many references a suspect had when it became one for sure.
-  std::array<int32_t, CellChunk::kCells> counts = {};
+  CellChunk* chunk;
+  int32_t number;
+  std::array<State, CellChunk::kCells> states;
+  // At first: references from outside, all there are, less those that were found in Fields. Of
+  // suspects: those that were found in suspects' Fields. Of others: the next cell on the list of
+  // those whose Fields have not been followed yet.
+  std::array<int32_t, CellChunk::kCells> counts;
+};
+
+// Those of a table, in memory of their own: in huge pages, where they fill some, since a detection
+// touches all of it once.
+class SuspectChunks {
+ public:
+  explicit SuspectChunks(platform::System& system) : system_(system) {}
+  ~SuspectChunks() { Clear(); }
+  SuspectChunks(const SuspectChunks&) = delete;
+  SuspectChunks& operator=(const SuspectChunks&) = delete;
+
+  // For `chunks`, in their order. Once, or again after Clear.
+  absl::Status Make(absl::Span<CellChunk* const> chunks);
+  void Clear();
+
+  SuspectChunk& operator[](size_t number) { return chunks_[number]; }
+  SuspectChunk* begin() { return chunks_.begin(); }
+  SuspectChunk* end() { return chunks_.end(); }
+
+ private:
+  platform::System& system_;
+  platform::AddressRange memory_;
+  absl::Span<SuspectChunk> chunks_;
 };
 
 // Runs once, on one thread, beside threads that count, store and destroy; one at a time for a
@@ -50,14 +76,15 @@ struct SuspectChunk {
 // Trial deletion on all objects of a domain (Christopher, 1984; CPython), not from candidate roots
 // as of Lins. A first look is racy and only says who is a suspect. Those are looked at again, as
 // inv.suspect and inv.field-moves hold, in the place of the Sigma and Delta tests of Bacon and
-// Rajan (ECOOP 2001): what no reference leads to then but from another suspect's Field, is
+// Rajan (ECOOP 2001): what has as many references then as were found in suspects' Fields is
 // condemned, and if no weak reference was upgraded meanwhile, it dies. Model: heap/rc/detection.pml
 class CycleDetector {
  public:
   // Objects are read through `mutator`, the calling thread's. All mutators of the thread pass
   // safepoints meanwhile.
-  CycleDetector(CellTable& table, Mutator& mutator, const DetectionDebug& debug)
-      : table_(table), mutator_(mutator), debug_(debug) {}
+  CycleDetector(CellTable& table, Mutator& mutator, platform::System& system,
+                const DetectionDebug& debug)
+      : table_(table), mutator_(mutator), debug_(debug), chunks_(system) {}
   CycleDetector(const CycleDetector&) = delete;
   CycleDetector& operator=(const CycleDetector&) = delete;
 
@@ -71,9 +98,11 @@ class CycleDetector {
   // reached: it is garbage unless they have revived it.
   absl::Status LookAgain(absl::Duration patience);
 
-  // What the last look has found. Cells of which the objects are to be destroyed, and whose Fields
-  // do not lead to one another any more.
-  CellList TakeDead() { return std::move(dead_); }
+  // What the last look has found. The next cells, about so many, of which the objects are to be
+  // destroyed, and whose Fields lead to no others of these any more; empty when that were all.
+  CellList TakeDead(int64_t cells);
+  // Whether that may find more.
+  bool has_dead() { return next_chunk_ != chunks_.end(); }
   // Those of which the finalizers are to be called, with one reference each.
   bool has_finalizable() const { return !finalizable_.empty(); }
   std::vector<Cell*> TakeFinalizable() { return std::move(finalizable_); }
@@ -90,27 +119,26 @@ class CycleDetector {
   using State = SuspectChunk::State;
   class Place;
 
-  // The phases, in order. Memory is needed by the first five alone.
-  void MakeSideArrays();
+  // The phases, in order; the last is TakeDead. Memory is needed by the first five alone.
+  absl::Status MakeSideArrays();
   void CountFromOutside();
   void MarkAlive();
-  int64_t MakeRoomForCells();
+  void MakeRoomForCells();
   void MakeSuspects(absl::Duration patience);
   void AwaitMerges(absl::Duration patience);
-  void RecordCounts();
-  void SpareWhatIsReferredTo();
+  void CountInside();
   void Condemn();
   bool SpareWhatIsNamed();
   bool KeepUncollectable();
   void SetFinalizableAside();
-  void Execute();
 
-  // f(), and the time that it takes is counted. ResourceExhausted if f throws std::bad_alloc.
-  template <typename F>
-  absl::Status RunTimed(F f);
+  // f(), and the time that it takes is counted. Its Status; ResourceExhausted if it throws
+  // std::bad_alloc.
+  absl::Status RunTimed(absl::FunctionRef<absl::Status()> f);
   // From MakeSuspects on: what is found turns out to be garbage, or is spared.
   void Decide();
 
+  void Execute(Place place);
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
   void ForEachFound(F f);
@@ -137,21 +165,25 @@ class CycleDetector {
   bool SetAside(std::vector<Cell*>& cells, int64_t Detection::* figure, Take take, F f);
   // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
   SuspectChunk* Find(const CellChunk* chunk);
+  static void Prefetch(const SuspectChunk& side, size_t index);
   void SafepointNowAndThen();
 
   CellTable& table_;
   Mutator& mutator_;
   const DetectionDebug debug_;
-  std::vector<std::unique_ptr<SuspectChunk>> chunks_;
+  SuspectChunks chunks_;
   absl::flat_hash_map<const CellChunk*, SuspectChunk*> by_chunk_;
   std::pair<const CellChunk*, SuspectChunk*> last_found_ = {};  // mostly the next one, too
   // What owners have been asked for; cancelled before the table can be closed.
   absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   int64_t steps_ = 0;
+  int64_t suspects_ = 0;  // there were
   // Objects in the domain, at first.
   size_t with_finalizer_ = 0;
   size_t uncollectable_ = 0;
-  CellList dead_;
+  // Where TakeDead goes on.
+  SuspectChunk* next_chunk_ = nullptr;
+  size_t next_index_ = 0;
   std::vector<Cell*> finalizable_;
   std::vector<Cell*> kept_;
   CallbackList callbacks_;

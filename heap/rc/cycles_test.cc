@@ -249,6 +249,27 @@ TEST(CyclesTest, ABackgroundThreadIsRefused) {
   EXPECT_GT(domain.stats().detected.collected, 10'000);
 }
 
+TEST(CyclesTest, WithoutMemoryNothingHappens) {
+  platform::FakeSystem system;
+  Options options{.max_bytes = 32 << 20, .collector = CollectorUnderTest()};
+  options.system = &system;
+  auto heap = NewHeap(options);
+  Domain domain(*heap);
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  const Ptr<Witness> kept = Ring(3);
+  Ring(2);
+  for (const platform::Call call : {platform::Call::kReserve, platform::Call::kCommit}) {
+    system.FailEvery(call, 1);
+    EXPECT_EQ(domain.Collect().status().code(), absl::StatusCode::kResourceExhausted);
+    system.StopFailing();
+  }
+  EXPECT_EQ(kept.use_count(), 2);
+  const absl::StatusOr<Detection> detection = domain.Collect();
+  ASSERT_TRUE(detection.ok());
+  EXPECT_EQ(detection->collected, 2);
+}
+
 TEST(CyclesTest, ADomainGoesWhileItsThreadDetects) {
   for (int i = 0; i < 20; ++i) {
     Counting c({.detect = Detect::kBackground, .detect_after = 0, .detect_share = 0});

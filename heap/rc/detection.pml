@@ -22,8 +22,8 @@
  *   BUG_PARDON  an upgrade of what is condemned tells nobody
  *   BUG_EAGER   an upgrade of what is condemned fails
  *   BUG_END   condemning ends whatever was pardoned
- *   BUG_ONCE    references are subtracted once, whatever was spared then
- *   BUG_AGAIN   they are not subtracted again when something could not be condemned
+ *   BUG_ONCE    condemning ends whatever was spared in the last pass
+ *   BUG_AGAIN   references are not counted again when something could not be condemned
  */
 
 /* What bounds the search. Each of these holds:
@@ -201,7 +201,7 @@ proctype WeakHolder() {
 }
 
 bool found[2];                 /* not known to be alive */
-short recorded[2], from_outside[2];
+short inside[2];               /* references that were found in Fields */
 
 inline Alive(c) {
   alive = c;
@@ -211,19 +211,6 @@ inline Alive(c) {
     atomic { found[alive] = false; suspect[alive] = false; condemned[alive] = false };
     alive = field[alive]
   od
-}
-
-inline Record(c) {
-  atomic {
-    if
-    :: suspect[c] && !dead[c] -> recorded[c] = count[c]
-    :: else -> recorded[c] = 0
-    fi
-  };
-  if
-  :: recorded[c] == 0 && found[c] -> Alive(c)
-  :: else -> skip
-  fi
 }
 
 /* Fails: it is not condemned, or not any more. */
@@ -236,7 +223,7 @@ inline CondemnOne(c) {
 #ifdef BUG_COUNT
       :: suspect[c] && !dead[c] -> condemned[c] = true
 #else
-      :: suspect[c] && !dead[c] && count[c] == recorded[c] -> condemned[c] = true
+      :: suspect[c] && !dead[c] && count[c] > 0 && count[c] == inside[c] -> condemned[c] = true
 #endif
       :: else -> failed = true
       fi
@@ -251,7 +238,8 @@ inline CondemnOne(c) {
 inline CheckOne(c) {
   if
   :: found[c] ->
-    failed = !(condemned[c] && suspect[c] && !dead[c] && count[c] == recorded[c]);
+    failed = !(condemned[c] && suspect[c] && !dead[c] && count[c] > 0 &&
+               count[c] == inside[c]);
     if
     :: failed -> Alive(c); all = false
     :: else -> skip
@@ -260,39 +248,21 @@ inline CheckOne(c) {
   fi
 }
 
-inline SubtractFieldOf(c) {
+inline CountFieldOf(c) {
   if
   :: found[c] ->
     alive = field[c];
     if
-    :: alive != kNone && found[alive] -> from_outside[alive]--
+    :: alive != kNone && found[alive] -> inside[alive]++
     :: else -> skip
     fi
   :: else -> skip
   fi
 }
-inline SpareOne(c) {
-  if
-  :: found[c] && from_outside[c] > 0 -> Alive(c); spared = true
-  :: else -> skip
-  fi
-}
-inline SpareWhatIsReferredTo() {
-  do
-  :: atomic { spared = false; from_outside[0] = recorded[0]; from_outside[1] = recorded[1] };
-    SubtractFieldOf(0);
-    SubtractFieldOf(1);
-    SpareOne(0);
-    SpareOne(1);
-#ifdef BUG_ONCE
-    break
-#else
-    if
-    :: !spared -> break
-    :: else -> skip
-    fi
-#endif
-  od
+inline CountInside() {
+  atomic { inside[0] = 0; inside[1] = 0 };
+  CountFieldOf(0);
+  CountFieldOf(1)
 }
 
 inline ExecuteOne(c) {
@@ -309,13 +279,11 @@ inline ExecuteOne(c) {
 
 proctype Detector() {
   byte alive, known = 0;
-  bool failed, spared, ends, all = true;
+  bool failed, ends, all = true;
   atomic { found[0] = true; found[1] = true };
   suspect[0] = true;
   suspect[1] = true;
-  Record(0);
-  Record(1);
-  SpareWhatIsReferredTo();
+  CountInside();
   atomic { condemning = true; pardoned = 0 };
   CondemnOne(0);
   CondemnOne(1);
@@ -323,6 +291,9 @@ proctype Detector() {
   :: atomic {
       ends = all;
       if
+#ifdef BUG_ONCE
+      :: !all && pardoned == known -> condemning = false; decided = true; ends = true
+#endif
 #ifdef BUG_END
       :: all -> condemning = false; decided = true
 #else
@@ -337,7 +308,7 @@ proctype Detector() {
     :: else -> skip
     fi;
 #ifndef BUG_AGAIN
-    SpareWhatIsReferredTo();
+    CountInside();
 #endif
     all = true;
     CheckOne(0);

@@ -145,7 +145,7 @@ class Domain {
   // attached for the call. Errors: FailedPrecondition in a destructor, in what a detection (a
   // finalizer, a Listener), a domain's own thread or VisitObjects calls, in a NoSafepoint scope, or
   // while the Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is
-  // no memory (9 bytes a cell, 8 for each suspect that another thread made, and for each if some
+  // no memory (5 bytes a cell, 8 for each suspect that another thread made, and for each if some
   // have finalizers), and then nothing is destroyed. O(objects of the domain), unless what seems to
   // be garbage keeps turning out not to be: see CycleDetector::Look.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));

@@ -6,14 +6,18 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/log/check.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/fork_for_test.h"
 #include "heap/rc/rc.h"
+#include "platform/thread.h"
 
 namespace ebb::rc {
 namespace {
@@ -127,13 +131,29 @@ TEST_P(RcForkTest, ObjectsOfThreadsThatAreNotThere) {
   EXPECT_EQ(Alive(domain), 9);
 }
 
-// Forks at random moments beside threads that do everything.
+// Forks at random moments beside threads that do everything. (But begin, end, or wait for the first
+// time: docs/design/fork.md, "What users must know".)
 TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
   Domain domain(*heap_, {.detect = Detect::kBackground, .detect_after = 100});
   std::atomic<bool> stop = false;
+  absl::BlockingCounter begun(3);
+  absl::Mutex mu;
+  Ptr<Link> handed;  // under mu
   std::vector<std::thread> threads;
+  // One that is not attached: it drops what others have made.
+  threads.emplace_back([&] {
+    platform::MakeAbseilsRecord();
+    begun.DecrementCount();
+    while (!stop.load(std::memory_order_relaxed)) {  // publishes nothing
+      Ptr<Link> dropped;
+      absl::MutexLock lock(&mu);
+      std::swap(dropped, handed);
+    }
+  });
   for (int i = 0; i < 2; ++i) {
     threads.emplace_back([&] {
+      platform::MakeAbseilsRecord();
+      begun.DecrementCount();
       Mutator mutator(*heap_);
       Owner owner(domain, mutator);
       while (!stop.load(std::memory_order_relaxed)) {  // publishes nothing
@@ -142,11 +162,15 @@ TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
         // So that garbage leaves room: detections may be slower than these threads.
         if (Alive(domain) > kMostAlive) continue;
         Ptr<Link> ring = Ring(10);
-        std::thread([copy = ring] {}).join();
+        {
+          absl::MutexLock lock(&mu);
+          std::swap(ring, handed);
+        }
         Ring(100);
       }
     });
   }
+  begun.Wait();
   {
     Mutator mutator(*heap_);
     Owner owner(domain, mutator);
@@ -161,6 +185,7 @@ TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
   }
   stop.store(true, std::memory_order_relaxed);  // publishes nothing
   for (std::thread& thread : threads) thread.join();
+  handed = nullptr;
   EXPECT_TRUE(domain.Collect().ok());
   EXPECT_EQ(Alive(domain), 0);
 }

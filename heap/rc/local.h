@@ -23,8 +23,9 @@ namespace ebb::rc {
 // thread only. Converts to a Ptr, which counts.
 //
 // An object whose last counted reference goes while a Local names it is destroyed later: at some
-// MakePtr or Owner::Step after the last Local has gone, of the thread that dropped the reference. A
-// Weak gives it back until then. Where nothing names it, it is destroyed as promptly as ever.
+// MakePtr, or the next Owner::Step, after the last Local has gone, of the thread that dropped the
+// reference. A Weak gives it back until then. What nothing has named since it was referred to is
+// destroyed as promptly as ever.
 //
 // O(1): two stores to make one and one or two to destroy it. From a domain's first Local on its
 // dying objects cost a look at the Locals of all threads. Beyond 256 at a time, and of another

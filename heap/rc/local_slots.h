@@ -32,7 +32,7 @@ class LocalSlots {
   // A place above all that are in use, which names `cell`; null if they all are.
   Slot* Push(Cell* cell) {
     Slot* const slot = top_.load(std::memory_order_relaxed);  // the thread's own
-    if (slot == end()) [[unlikely]]
+    if (slot >= end()) [[unlikely]]
       return nullptr;
     Set(*slot, cell);
     top_.store(slot + 1, std::memory_order_release);  // as in Set
@@ -78,9 +78,14 @@ class LocalSlots {
     }
     return any;
   }
-  // The thread has no Owner any more. A Local that outlives it, and names nothing, will write to
-  // its place: that is not used again.
-  void Leave() { base_ = top_.load(std::memory_order_relaxed); }  // the thread's own
+  // The thread has no Owner any more, or is not there in a forked child. A Local that outlives it
+  // will write to its place: that is not used again, nor is it the newest one.
+  void Leave() {
+    Slot* const top = top_.load(std::memory_order_relaxed);  // the thread's own
+    if (top == base_) return;
+    base_ = top + 1;
+    top_.store(base_, std::memory_order_release);  // as in Set
+  }
 
  private:
   struct Full {};
@@ -88,7 +93,7 @@ class LocalSlots {
 
   // What a place below others in use has when it is not in use itself.
   static Cell* Free() { return reinterpret_cast<Cell*>(uintptr_t{1}); }
-  constexpr Slot* end() { return slots_.data() + slots_.size(); }
+  constexpr Slot* end() { return slots_.data() + 1 + kSlots; }
   // The lowest place from which on all are free, down from `slot`.
   [[gnu::noinline]] Slot* PopFree(Slot* slot) {
     // Relaxed: the thread's own.
@@ -98,7 +103,8 @@ class LocalSlots {
     return slot;
   }
 
-  std::array<Slot, 1 + kSlots> slots_ = {};  // the first is no place
+  // The first is no place; nor is the last, which Leave may skip.
+  std::array<Slot, 1 + kSlots + 1> slots_ = {};
   Slot* base_ = &slots_[1];
   std::atomic<Slot*> top_ = &slots_[1];
 };

@@ -99,6 +99,98 @@ TEST(RcLocalTest, WhatNoneNamesIsDestroyedAtOnce) {
   EXPECT_EQ(log, (std::vector<int64_t>{1, 3, 2}));
 }
 
+// What was named once may be in the list of those that wait when its last reference goes.
+TEST(RcLocalTest, WhatWasNamedIsDestroyedAtOnceToo) {
+  Counting c;
+  const Ptr<Link> root = MakePtr<Link>();
+  {
+    const Local<Link> named(c.owner, MakePtr<Link>());
+    root->next = named;
+  }
+  EXPECT_EQ(c.alive(), 2);
+  root->next = nullptr;
+  EXPECT_EQ(c.alive(), 1);
+  // By a destructor.
+  {
+    const Local<Link> named(c.owner, MakePtr<Link>());
+    root->next = MakePtr<Link>(named);
+  }
+  root->next = nullptr;
+  EXPECT_EQ(c.alive(), 1);
+}
+
+// Whether there are Locals or not.
+TEST(RcLocalTest, DestroyedInTheSameOrder) {
+  std::vector<std::vector<int64_t>> logs(2);
+  for (std::vector<int64_t>& log : logs) {
+    Counting c;
+    const Ptr<Witness> other = MakePtr<Witness>();
+    std::optional<Local<Witness>> local;
+    if (&log != logs.data()) local.emplace(c.owner, other);
+    const auto make = [&](int64_t name, Ptr<Witness> left, Ptr<Witness> right) {
+      return MakePtr<Witness>(std::move(left), std::move(right), &log, name);
+    };
+    Ptr<Witness> five = make(5, nullptr, nullptr);
+    make(1, make(2, make(4, nullptr, nullptr), five), make(3, std::move(five), nullptr));
+  }
+  EXPECT_EQ(logs[0].size(), 5u);
+  EXPECT_EQ(logs[0], logs[1]);
+}
+
+// However many wait that are named.
+TEST(RcLocalTest, WhatWaitsDoesNotPileUp) {
+  for (const Reclaim reclaim : {Reclaim::kPrompt, Reclaim::kLazy}) {
+    Counting c({.reclaim = reclaim});
+    std::vector<std::unique_ptr<Local<Link>>> kept;
+    for (int i = 0; i < 200; ++i) {
+      kept.push_back(std::make_unique<Local<Link>>(c.owner, MakePtr<Link>()));
+    }
+    for (int i = 0; i < 100'000; ++i) {
+      const Local<Link> local(c.owner, MakePtr<Link>());
+      if (i % 1000 == 0) {
+        ASSERT_LT(c.alive(), 200 + 4 * kMade);
+      }
+    }
+  }
+}
+
+TEST(RcLocalTest, ABoundedStepComesToAll) {
+  Counting c;
+  std::vector<std::unique_ptr<Local<Link>>> kept;
+  for (int i = 0; i < 100; ++i) {
+    kept.push_back(std::make_unique<Local<Link>>(c.owner, MakePtr<Link>()));
+  }
+  for (int i = 0; i < 100 * kMade; ++i) MakePtr<Link>();  // they grow old
+  {
+    const Local<Link> local(c.owner, MakePtr<Link>());
+  }
+  EXPECT_EQ(c.alive(), 101);
+  while (c.owner.Step(10)) {
+  }
+  EXPECT_EQ(c.alive(), 100);
+}
+
+// A callback that dies with its object is not called: not before that is known.
+TEST(RcLocalTest, CallbacksWaitForWhatWaits) {
+  struct Parent {
+    Field<Parent> child;
+    WeakCallback callback;
+  };
+  for (const Reclaim reclaim : {Reclaim::kPrompt, Reclaim::kLazy}) {
+    Counting c({.reclaim = reclaim});
+    int called = 0;
+    const Ptr<Link> other = MakePtr<Link>();
+    const Local<Link> local(c.owner, other);
+    {
+      const Ptr<Parent> parent = MakePtr<Parent>(MakePtr<Parent>());
+      parent->child->callback = WeakCallback(parent, [&] { ++called; });
+    }
+    for (int i = 0; i < kMade; ++i) MakePtr<Link>();
+    c.owner.Step();
+    EXPECT_EQ(called, 0);
+  }
+}
+
 TEST(RcLocalTest, MakingObjectsIsEnoughForWhatWaits) {
   Counting c;
   Ptr<Link> link = MakePtr<Link>();
@@ -301,9 +393,19 @@ TEST(RcLocalTest, OutlivesItsOwner) {
     owner.reset();
     EXPECT_EQ(local->get(), nullptr);
     owner.emplace(c.domain, mutator);
-    const Local<Link> other(*owner, MakePtr<Link>());
+    {
+      const Local<Link> other(*owner, MakePtr<Link>());
+      local.reset();
+      EXPECT_NE(other.get(), nullptr);
+    }
+    // The newest one, and nobody else has a place.
+    local.emplace(*owner, MakePtr<Link>());
+    owner.reset();
     local.reset();
-    EXPECT_NE(other.get(), nullptr);
+    owner.emplace(c.domain, mutator);
+    const Local<Link> again(*owner, MakePtr<Link>());
+    owner->Step();
+    EXPECT_NE(again.get(), nullptr);
   }).join();
   c.owner.Step();
   EXPECT_EQ(c.alive(), 0);

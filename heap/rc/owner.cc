@@ -55,6 +55,8 @@ void Cell::ReleaseSlow(Cell& cell) {
     if (outcome == Outcome::kQueue) outcome = OwnerQueues::Get().Push(owner, cell);
   }
   if (outcome == Outcome::kDead) Owner::Died(cell);
+  if (outcome == Outcome::kWaits) [[unlikely]]
+    Owner::DiedAgain(cell);
 }
 
 Owner::Owner(Domain& domain, Mutator& mutator)
@@ -86,6 +88,7 @@ Owner::~Owner() {
   while (Step()) {
   }
   OwnerQueues::Get().Leave(&Owner::Died);
+  locals_ = &OwnerQueues::Locals();
   while (Step()) {
   }
   Owner** link = &newest;
@@ -129,12 +132,10 @@ absl::StatusOr<Cell*> Owner::TakeCell() {
 }
 
 void Owner::StepIfDue() {
-  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0 ||
-      !waiting_.empty()) [[unlikely]] {
-    if (--round_in_ <= 0 && !destroying_ && MayDestroy()) {
-      round_in_ = kMadePerRound;
-      AddDead(waiting_.Round(kMadePerRound * kPerObjectMade, /*all=*/false));
-    }
+  if (!waiting_.empty() && --round_in_ <= 0) [[unlikely]]
+    BeginRound();
+  if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0)
+      [[unlikely]] {
     StepSome(kPerObjectMade, absl::InfiniteDuration(), /*judges=*/!lazy_);
   }
   if (detection_due_) [[unlikely]] {
@@ -203,7 +204,7 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   detecting_ = true;
   const absl::Cleanup end = [this] { detecting_ = false; };
   domain_->BeginDetection();
-  CycleDetector detector(table_, mutator_, domain_->debug());
+  CycleDetector detector(table_, mutator_, domain_->heap().system(), domain_->debug());
   absl::Status status = detector.Look(patience);
   if (status.ok()) {
     const bool calls = detector.has_finalizable();
@@ -229,20 +230,35 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
 }
 
 void Owner::DestroyFound(CycleDetector& detector, bool lazily) {
+  if (lazily) return AddDead(detector.TakeDead(INT64_MAX));
   const int64_t others = dead_.size();
-  CellList dead = detector.TakeDead();
-  dead_.PushAll(dead);
-  while (!lazily && dead_.size() > others) {
-    DestroyDead(others, kDestroyedBetweenSafepoints);
-    AddDead(waiting_.RoundOfNew(INT64_MAX));
+  // Some at a time, so that they are still in the cache.
+  do {
+    AddDead(detector.TakeDead(kDestroyedBetweenSafepoints));
+    DestroyDead(others, kDestroyedBetweenSafepoints, /*judges=*/true);
     Mutator::SafepointOfThread();
-  }
+  } while (dead_.size() > others || detector.has_dead());
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
   if (destroying_ || !MayDestroy()) return false;
-  AddDead(waiting_.Round(objects, /*all=*/true));
+  if (!waiting_.has_due()) waiting_.MakeAllDue();
   return StepSome(objects, time, /*judges=*/true);
+}
+
+void Owner::Judge(int64_t cells) {
+  AddDead(waiting_.JudgeDue(cells));
+  AddDead(waiting_.JudgeNew(cells));
+}
+
+void Owner::BeginRound() {
+  if (destroying_ || !MayDestroy()) return;
+  round_in_ = kMadePerRound;
+  waiting_.BeginRound();
+  const int64_t others = dead_.size();
+  AddDead(waiting_.JudgeDue(kDuePerRound));
+  AddDead(waiting_.JudgeNew(kMadePerRound * kPerObjectMade));
+  if (!lazy_) DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
 bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
@@ -262,13 +278,20 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   const auto time_is_up = [&] {
     return timed && absl::Nanoseconds(platform::MonotonicNanos() - start) >= time;
   };
+  int64_t looks = judges ? std::max(objects, internal::ZeroCountLists::kAtOnce) : 0;
   while (objects > 0 && !time_is_up()) {
-    if (judges && dead_.empty()) AddDead(waiting_.RoundOfNew(objects));
-    if (dead_.empty()) break;
-    objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects);
+    if (!dead_.empty()) {
+      objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects, judges);
+    } else if (looks > 0 && has_to_judge()) {
+      const int64_t some = std::min(looks, internal::ZeroCountLists::kAtOnce);
+      Judge(some);
+      looks -= some;
+    } else {
+      break;
+    }
   }
   CallWhatIsDue(objects, time_is_up);
-  return !dead_.empty() || waiting_.has_new() || (calls_due_ != 0 && MayCall());
+  return !dead_.empty() || has_to_judge() || (calls_due_ != 0 && MayCall());
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
@@ -287,7 +310,7 @@ bool Owner::CallOne() {
   if (!MayCall()) return false;
   calling_ = true;
   const absl::Cleanup end = [this] { calling_ = false; };
-  if (dead_.empty() && !callbacks_.empty()) {
+  if (dead_.empty() && !waiting_.has_new() && !callbacks_.empty()) {
     --calls_due_;
     CallBack(*callbacks_.Pop());
     return true;
@@ -334,24 +357,28 @@ void Owner::Died(Cell& cell) {
     (cell.is_waiting() ? orphan.waiting : orphan.dead).Push(cell);
     return table.AddOrphans(std::move(orphan));
   }
-  const int64_t others = owner->dead_.size();
-  if (cell.is_waiting()) [[unlikely]] {
-    owner->waiting_.Add(cell);
-    if (owner->destroying_) return;
-  } else {
-    if (owner->destroying_) return owner->dropped_.Append(cell);
-    owner->dead_.Push(cell);
+  const bool waits = cell.is_waiting();
+  if (waits) owner->waiting_.Add(cell);
+  if (owner->destroying_) {
+    if (!waits) owner->dropped_.Append(cell);
+    return;
   }
-  if (!owner->lazy_ && owner->MayDestroy()) owner->DestroyNew(others);
+  const int64_t others = owner->dead_.size();
+  if (!waits) owner->dead_.Push(cell);
+  if (owner->lazy_ || !owner->MayDestroy()) return;
+  if (waits) owner->Judge(INT64_MAX);
+  owner->DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
-void Owner::DestroyNew(int64_t rest) {
-  for (;;) {
-    DestroyDead(rest, INT64_MAX);
-    if (!waiting_.has_new()) [[likely]]
-      return;
-    AddDead(waiting_.RoundOfNew(INT64_MAX));
-  }
+// It may have waited for long, and in this thread's list.
+void Owner::DiedAgain(Cell& cell) {
+  Owner* owner = Find(*cell.chunk().table);
+  if (owner == nullptr || owner->lazy_) return;
+  owner->waiting_.MakeAllDue();
+  if (owner->destroying_ || !owner->MayDestroy()) return;
+  const int64_t others = owner->dead_.size();
+  owner->Judge(INT64_MAX);
+  owner->DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
 inline void Owner::Destroy(Cell& cell) {
@@ -376,13 +403,15 @@ inline void Owner::Destroy(Cell& cell) {
   if (cell.Finish()) GiveCell(cell);
 }
 
-int64_t Owner::DestroyDead(int64_t rest, int64_t objects) {
+int64_t Owner::DestroyDead(int64_t rest, int64_t objects, bool judges) {
   const NoSafepoint scope(mutator_);  // an object stays where it is while its destructor runs
   destroying_ = true;
   int64_t destroyed = 0;
   for (; destroyed < objects && dead_.size() > rest; ++destroyed) {
     Destroy(dead_.Pop());
     dead_.PushAll(dropped_);
+    if (judges && has_to_judge()) [[unlikely]]
+      Judge(INT64_MAX);
   }
   destroying_ = false;
   return destroyed;

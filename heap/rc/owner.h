@@ -88,6 +88,8 @@ class Owner {
 
   // For references, by any thread. The last counted one of a cell has gone.
   static void Died(internal::Cell& cell);
+  // The same of one that waits already, in whosever list.
+  static void DiedAgain(internal::Cell& cell);
   // The last of any kind has gone.
   static void Free(internal::Cell& cell);
 
@@ -105,14 +107,19 @@ class Owner {
   bool MayDestroy() const;
   // Whether this thread has another one of the same domain.
   bool IsOneOfSeveral() const;
-  // All that has died since dead_ had so many, and what dies meanwhile.
-  void DestroyNew(int64_t rest);
   void AddDead(internal::CellList cells) { dead_.PushAll(cells); }
-  // Step, but it looks at those that wait only if it `judges`.
+  // Of those that wait, up to so many new ones and so many that are due: what no Local names is
+  // dead.
+  void Judge(int64_t cells);
+  bool has_to_judge() const { return waiting_.has_new() || waiting_.has_due(); }
+  void BeginRound();
+  // Step, but what is due is for others, and it judges at all only if it `judges`.
   bool StepSome(int64_t objects, absl::Duration time, bool judges);
-  // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
+  // Of dead_, from its front, at most so many, until `rest` are left. What waits since an object
+  // has been destroyed is judged before the next one, if it `judges`: so the order is the same with
+  // Locals and without. What dies as an object is
   // destroyed is next, in the order in which it died. How many it were.
-  int64_t DestroyDead(int64_t rest, int64_t objects);
+  int64_t DestroyDead(int64_t rest, int64_t objects, bool judges);
   void Destroy(internal::Cell& cell);
   // The detector's dead, unless lazily.
   void DestroyFound(internal::CycleDetector& detector, bool lazily);
@@ -131,6 +138,7 @@ class Owner {
   void AddCalls(internal::CallbackList callbacks);
 
   static constexpr int64_t kMadePerRound = 64;
+  static constexpr int64_t kDuePerRound = 1024;
   static constexpr size_t kMostRecent = 64;
   static constexpr size_t kGivenAtOnce = 1024;
 

@@ -147,6 +147,7 @@ void OwnerQueues::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS
     if (step == platform::ForkStep::kInChild) {
       queue.requests.clear();  // who made them is not there
       if (&queue != this_queue && std::exchange(queue.has_thread, false)) {
+        queue.locals.Leave();  // what they name, they name for good
         free_.push_back(static_cast<ThreadIndex>(2 * (i + 1)));
       }
     }

@@ -1,52 +1,76 @@
 #include "heap/rc/zero_count_lists.h"
 
 #include <algorithm>
-#include <utility>
+#include <numeric>
 
 #include "absl/types/span.h"
 #include "heap/rc/owner_queues.h"
 
 namespace ebb::rc::internal {
 
-bool ZeroCountLists::empty() const {
-  return std::ranges::all_of(lists_, [](const CellList& list) { return list.empty(); });
+bool ZeroCountLists::has_named() const {
+  return std::any_of(lists_.begin() + 1, lists_.end(),
+                     [](const CellList& list) { return !list.empty(); });
 }
 
-CellList ZeroCountLists::Round(int64_t cells, bool all) {
+CellList ZeroCountLists::JudgeNew(int64_t cells) {
   CellList dead;
+  Judge(0, std::min(cells, lists_[0].size()), dead);
+  return dead;
+}
+
+void ZeroCountLists::BeginRound() {
   ++rounds_;
-  // The oldest first: what is named again goes to a list that has been looked at.
-  for (size_t age = kAges; age-- > 0;) {
-    const uint64_t period = uint64_t{1} << (kRoundsShift * age);
-    if (all || rounds_ % period == 0) Judge(age, cells, dead);
+  for (size_t age = 1; age < kAges; ++age) {
+    if (rounds_ % (uint64_t{1} << (kRoundsShift * age)) == 0) MakeDue(age);
+  }
+}
+
+void ZeroCountLists::MakeAllDue() {
+  for (size_t age = 1; age < kAges; ++age) MakeDue(age);
+}
+
+void ZeroCountLists::MakeDue(size_t age) {
+  all_due_ += lists_[age].size() - due_[age];
+  due_[age] = lists_[age].size();
+}
+
+// The oldest first: what is named again goes to a list of which less is due than there is.
+CellList ZeroCountLists::JudgeDue(int64_t cells) {
+  CellList dead;
+  for (size_t age = kAges - 1; age > 0 && cells > 0; --age) {
+    const int64_t some = std::min(cells, due_[age]);
+    due_[age] -= some;
+    all_due_ -= some;
+    cells -= some;
+    Judge(age, some, dead);
   }
   return dead;
 }
 
-CellList ZeroCountLists::RoundOfNew(int64_t cells) {
-  CellList dead;
-  Judge(0, cells, dead);
-  return dead;
-}
-
-void ZeroCountLists::Judge(size_t age, int64_t& cells, CellList& dead) {
-  CellList& list = lists_[age];
-  CellList& next = lists_[std::min(age + 1, kAges - 1)];
-  int64_t left = std::min(cells, list.size());
-  cells -= left;
-  std::array<Candidate, kAtOnce> room;
-  while (left > 0) {
+void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
+  struct Candidate {
+    Cell* cell;
+    bool named;
+  };
+  std::array<Candidate, kAtOnce> room;  // undefined from the count on, as is the order
+  std::array<uint16_t, kAtOnce> order;  // of their addresses
+  while (cells > 0) {
     size_t count = 0;
-    for (; left > 0 && count < kAtOnce; --left) {
-      Cell& cell = list.Pop();
+    for (; cells > 0 && count < kAtOnce; --cells) {
+      Cell& cell = lists_[age].Pop();
       if (cell.BeginJudgement() == Cell::Verdict::kWaits) room[count++] = {&cell, false};
     }
     const absl::Span<Candidate> candidates = absl::MakeSpan(room).first(count);
-    std::ranges::sort(candidates, {}, &Candidate::cell);
+    const absl::Span<uint16_t> by_address = absl::MakeSpan(order).first(count);
+    const auto address = [&](uint16_t i) { return candidates[i].cell; };
+    std::iota(by_address.begin(), by_address.end(), uint16_t{0});
+    std::ranges::sort(by_address, {}, address);
     OwnerQueues::Get().ForEachNamed([&](Cell* cell) {
-      const auto found = std::ranges::lower_bound(candidates, cell, {}, &Candidate::cell);
-      if (found != candidates.end() && found->cell == cell) found->named = true;
+      const auto found = std::ranges::lower_bound(by_address, cell, {}, address);
+      if (found != by_address.end() && address(*found) == cell) candidates[*found].named = true;
     });
+    CellList& next = lists_[std::min(age + 1, kAges - 1)];
     for (const Candidate& candidate : candidates) {
       Cell& cell = *candidate.cell;
       const Cell::Verdict verdict = candidate.named ? Cell::Verdict::kWaits : cell.EndJudgement();
@@ -59,6 +83,8 @@ void ZeroCountLists::Judge(size_t age, int64_t& cells, CellList& dead) {
 CellList ZeroCountLists::TakeAll() {
   CellList all;
   for (CellList& list : lists_) all.PushAll(list);
+  due_ = {};
+  all_due_ = 0;
   return all;
 }
 

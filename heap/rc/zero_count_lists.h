@@ -18,40 +18,45 @@ namespace ebb::rc::internal {
 // Bobrow, An Efficient, Incremental, Automatic Garbage Collector, CACM 1976). The looks here need
 // neither a stop nor a message to the other threads: inv.upwards (heap/rc/local_slots.h).
 //
-// What is named goes from one list to the next, which is looked at a quarter as often: what a Local
-// names for long costs little.
+// What is named goes from one list to the next, which is due a quarter as often: what a Local names
+// for long costs little. So the lists but the first are as long as there were Locals that named
+// something when they were looked at.
 class ZeroCountLists {
  public:
+  // So many are looked at for one look at the Locals.
+  static constexpr int64_t kAtOnce = 256;
+
   // A cell that waits (Cell::is_waiting), of the one whose list it is to be in.
   void Add(Cell& cell) { lists_[0].Append(cell); }
   void AddAll(CellList cells) { lists_[0].PushAll(cells); }
-  bool empty() const;
-  // Whether there is something that nobody has looked at yet.
+  bool empty() const { return !has_new() && !has_named(); }
+  // Whether there is something that nobody has looked at yet; that has been named.
   bool has_new() const { return !lists_[0].empty(); }
+  bool has_named() const;
 
-  // Looks at some of the new ones, and at what is due of those that were named before: at most so
-  // many, and if `all`, everything is due. Those that no Local names are dead. O(what is looked at,
-  // and Locals of all threads for each 256 of it).
-  CellList Round(int64_t cells, bool all);
-  // The same for new ones alone.
-  CellList RoundOfNew(int64_t cells);
+  // Looks at new ones, at most so many, in their order. Those that no Local names are dead.
+  // O(cells, and Locals of all threads for each kAtOnce).
+  CellList JudgeNew(int64_t cells);
+  // A round has passed: what it is the turn of by its age is due. Or all but the new ones.
+  void BeginRound();
+  void MakeAllDue();
+  // As JudgeNew, of what is due.
+  bool has_due() const { return all_due_ > 0; }
+  CellList JudgeDue(int64_t cells);
 
   CellList TakeAll();
 
  private:
   static constexpr size_t kAges = 4;
-  // The list of age a is looked at each 4^a rounds.
-  static constexpr int kRoundsShift = 2;
-  static constexpr size_t kAtOnce = 256;
+  // The list of age a is due each 4^a rounds.
+  static constexpr size_t kRoundsShift = 2;
 
-  struct Candidate {
-    Cell* cell;
-    bool named;
-  };
-  // Looks at up to `cells` of a list that there are now.
-  void Judge(size_t age, int64_t& cells, CellList& dead);
+  void MakeDue(size_t age);
+  void Judge(size_t age, int64_t cells, CellList& dead);
 
   std::array<CellList, kAges> lists_;
+  std::array<int64_t, kAges> due_ = {};  // of these, from their front; none of the first
+  int64_t all_due_ = 0;
   uint64_t rounds_ = 0;
 };
 
