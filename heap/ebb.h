@@ -4,6 +4,7 @@
 #define EBB_HEAP_EBB_H_
 
 #include "heap/array.h"
+#include "heap/extra_bytes.h"
 #include "heap/field.h"
 #include "heap/heap.h"
 #include "heap/histogram.h"

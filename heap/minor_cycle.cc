@@ -164,7 +164,7 @@ void MinorCycle::Drain() {
     Reference object;
     while (window_size_ < kWindow && Pop(object)) {
       const TypeInfo& type = TypeOf(object);
-      if (type.kind == ObjectKind::kFixed) PrefetchReferents(type, object);
+      if (type.kind != ObjectKind::kArray) PrefetchReferents(type, object);
       window_[(window_begin_ + window_size_++) % kWindow] = object;
     }
     if (window_size_ > 0) {

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -404,41 +403,6 @@ void Mutator::LogIfOld(uintptr_t payload) {
     // Relaxed: this thread has stored it.
     internal::AfterStore(slot, slot.load(std::memory_order_relaxed));
   });
-}
-
-absl::StatusOr<uintptr_t> Mutator::AllocateArray(const TypeInfo& type, size_t length) {
-  // Far more than any address space, and far from overflow below.
-  constexpr size_t kMostBytes = size_t{1} << 46;
-  if (length > kMostBytes / type.element_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat("an array of ", length, " elements of ",
-                                                     type.element_bytes,
-                                                     " bytes is more than any heap "
-                                                     "can hold",
-                                                     static_cast<int64_t>(length) < 0
-                                                         ? "; was the length negative?"
-                                                         : ""));
-  }
-  const size_t bytes = ArrayBytes(type, length);
-  bool zeroed = false;
-  absl::StatusOr<uintptr_t> header = AllocateSlow(type, bytes, &zeroed);
-  if (!header.ok()) return header;
-  return InitializeArray(*header, type, length, zeroed ? 0 : bytes);
-}
-
-absl::StatusOr<Ref<String>> Mutator::TryNewString(std::string_view text) {
-  std::string copy;
-  for (const Mutator* m = this_threads_mutators; m != nullptr; m = m->next_on_thread_) {
-    if (!m->heap_->spaces().Contains(reinterpret_cast<uintptr_t>(text.data()))) continue;
-    copy = text;  // it may move before it is read
-    text = copy;
-    break;
-  }
-  absl::StatusOr<uintptr_t> payload = AllocateArray(internal::kStringTypeInfo, text.size());
-  if (!payload.ok()) return std::move(payload).status();
-  if (!text.empty()) {
-    std::memcpy(reinterpret_cast<char*>(*payload) + sizeof(uint64_t), text.data(), text.size());
-  }
-  return Ref<String>::FromBits(*payload, internal::Stamp::Of(*this));
 }
 
 #if EBB_DEBUG_REFS

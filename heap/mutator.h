@@ -136,6 +136,32 @@ class Mutator {
                         internal::Rooted<Passed<Args>>(*this, std::forward<Args>(args))...);
   }
 
+  // As New and TryNew, with `bytes` bytes behind the object, zero at first, which ExtraBytes
+  // (heap/extra_bytes.h) finds. They hold no references: the collector copies them, and does not
+  // look into them. 8 bytes of overhead. O(bytes).
+  template <typename T, typename... Args>
+  Ref<T> NewWithBytes(size_t bytes, Args&&... args) {
+    constexpr const TypeInfo& kType = kTypeInfoWithBytes<T>;
+    if constexpr (!EBB_DEBUG_REFS && kType.object_bytes + 8 <= kAlwaysSmall && !kType.align16) {
+      if (bytes <= kAlwaysSmall - kType.object_bytes - 8) {
+        const uintptr_t header = allocator_.TryAllocate(kType.ObjectBytesWith(bytes));
+        if (header != 0) [[likely]] {
+          return ConstructAt<T>(InitializeWithBytes(header, kType, bytes, /*clear=*/true),
+                                static_cast<Passed<Args>>(std::forward<Args>(args))...);
+        }
+      }
+    }
+    return ValueOrThrow(TryNewWithBytes<T>(bytes, std::forward<Args>(args)...));
+  }
+  template <typename T, typename... Args>
+  absl::StatusOr<Ref<T>> TryNewWithBytes(size_t bytes, Args&&... args) {
+    return NewRootedWithBytes<T>(
+        bytes, internal::Rooted<Passed<Args>>(*this, std::forward<Args>(args))...);
+  }
+  // For heap/rc, too: the payload of such an object, without the object itself, which the caller
+  // puts there before its next safepoint. Errors of TryNew.
+  absl::StatusOr<uintptr_t> AllocateWithBytes(const TypeInfo& type, size_t bytes);
+
   // As New, and the object never moves: its address may be known outside the heap while a root or
   // a Field keeps it alive. Costs more than New, and memory that a cycle cannot compact.
   template <typename T, typename... Args>
@@ -243,7 +269,10 @@ class Mutator {
   // Writes the header and makes the object: the word must be there before any constructor runs.
   template <typename T, typename... Args>
   Ref<T> Construct(uintptr_t header, Args&&... args) {
-    const uintptr_t payload = WriteHeader(header, kTypeInfo<T>);
+    return ConstructAt<T>(WriteHeader(header, kTypeInfo<T>), std::forward<Args>(args)...);
+  }
+  template <typename T, typename... Args>
+  Ref<T> ConstructAt(uintptr_t payload, Args&&... args) {
 #if EBB_DEBUG_REFS
     const RefusedSafepoints scope(*this);
 #endif
@@ -273,6 +302,14 @@ class Mutator {
     absl::StatusOr<uintptr_t> header = (this->*allocate)(kTypeInfo<T>);
     if (!header.ok()) return std::move(header).status();
     const Ref<T> object = Construct<T>(*header, args.get()...);
+    if constexpr (kTypeInfo<T>.has_references()) LogIfOld(object.bits());
+    return object;
+  }
+  template <typename T, typename... RootedArgs>
+  absl::StatusOr<Ref<T>> NewRootedWithBytes(size_t bytes, RootedArgs&&... args) {
+    absl::StatusOr<uintptr_t> payload = AllocateWithBytes(kTypeInfoWithBytes<T>, bytes);
+    if (!payload.ok()) return std::move(payload).status();
+    const Ref<T> object = ConstructAt<T>(*payload, args.get()...);
     if constexpr (kTypeInfo<T>.has_references()) LogIfOld(object.bits());
     return object;
   }
@@ -319,6 +356,14 @@ class Mutator {
       std::memset(reinterpret_cast<void*>(payload), 0, bytes_to_clear - kHeaderBytes);
     }
     *reinterpret_cast<uint64_t*>(payload) = length;
+    return payload;
+  }
+  // Returns the payload.
+  static uintptr_t InitializeWithBytes(uintptr_t header, const TypeInfo& type, size_t bytes,
+                                       bool clear) {
+    const uintptr_t payload = WriteHeader(header, type);
+    if (clear) std::memset(reinterpret_cast<void*>(type.ExtraBytes(payload)), 0, bytes);
+    type.ExtraByteCount(payload) = bytes;
     return payload;
   }
   // The payload of an array of `length` elements whose bytes are zero; the length is set.

@@ -29,7 +29,7 @@ inline const TypeInfo& TypeOf(copyspace::Reference object) {
 // Calls visit(edge) for each reference of the object, an array's elements included.
 template <typename Visit>
 void ForEachReferenceOf(const TypeInfo& type, copyspace::Reference object, Visit&& visit) {
-  if (type.kind == ObjectKind::kFixed) [[likely]] {
+  if (type.kind != ObjectKind::kArray) [[likely]] {
     return ForEachReference(type, object, visit);
   }
   if (!type.has_references()) return;
@@ -100,9 +100,9 @@ void ForEachLiveAfterCycle(const copyspace::CopySpace& space, Visit&& visit) {
 
 // inv.region-parsable, also of a region that was evacuated in part: what has left it becomes a
 // plain dead object again, of the same size. (Its word leads to a copy that the next cycle moves,
-// and the tracer may have used the body's first word, an array's length, as a link.) So does what
-// an earlier cycle retained and this one did not reach: in the next one its word would say that it
-// was.
+// and the tracer may have used the body's first word, an array's length, as a link. The number of
+// an object's extra bytes is further on.) So does what an earlier cycle retained and this one did
+// not reach: in the next one its word would say that it was.
 void MakeRetainedRegionsParsable(const copyspace::CopySpace& space);
 
 }  // namespace ebb::internal

@@ -167,7 +167,7 @@ void Tracer::ForwardRootShared(std::atomic<uintptr_t>& slot) {
 template <Tracer::Mode kMode>
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Scan(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
-  if (type.kind == ObjectKind::kFixed) [[likely]] {
+  if (type.kind != ObjectKind::kArray) [[likely]] {
     ForEachReference(type, grey.object(), [this](uintptr_t edge) ABSL_ATTRIBUTE_ALWAYS_INLINE {
       ForwardEdge<kMode>(edge);
     });
@@ -279,7 +279,7 @@ bool Tracer::TakeFromStock() {
 
 ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Tracer::Prefetch(Grey grey) {
   const TypeInfo& type = TypeOf(grey.object());
-  if (type.kind == ObjectKind::kFixed) PrefetchReferents(type, grey.object());
+  if (type.kind != ObjectKind::kArray) PrefetchReferents(type, grey.object());
 }
 
 // What others may be waiting for: edges to this worker's objects, and work.

@@ -16,10 +16,12 @@
 
 namespace ebb {
 
+// Those of one size come first: TypeInfo::ObjectBytes.
 enum class ObjectKind : uint8_t {
-  kFixed,   // every object of the type has the same size
-  kArray,   // payload: a 64-bit length, then that many elements
-  kFiller,  // eight bytes of padding between objects: a header and no payload
+  kFixed,      // every object of the type has the same size
+  kFiller,     // eight bytes of padding between objects: a header and no payload
+  kArray,      // payload: a 64-bit length, then that many elements
+  kWithBytes,  // payload: as of kFixed, then a 64-bit number, and that many bytes
 };
 
 inline constexpr size_t kHeaderBytes = 8;
@@ -31,10 +33,10 @@ struct alignas(32) TypeInfo {
   ObjectKind kind;
   // The payload's address is a multiple of 16 (else of 8).
   bool align16;
-  // kFixed: header and payload, a multiple of 8. kArray: from the header to element 0. kFiller: 8.
+  // kFixed: header and payload, a multiple of 8. kArray: from the header to element 0. kWithBytes:
+  // to the first of the bytes. kFiller: 8.
   uint32_t object_bytes;
-  // Bit i: word i of the payload (kFixed) or of each element (kArray) is a reference. 0 if
-  // `offsets`.
+  // Bit i: word i of the payload, or of each element (kArray), is a reference. 0 if `offsets`.
   uint64_t pointer_map;
   // Where the references are when some lie past the first 64 words: bytes from the payload or from
   // the element's start, ascending. Else null.
@@ -52,9 +54,10 @@ struct alignas(32) TypeInfo {
   constexpr bool has_references() const { return pointer_map != 0 || offset_count != 0; }
 
   // Header and payload of the object at `payload`, a multiple of 8 (inv.object-size). Reads the
-  // payload of arrays only.
+  // payload where the size varies only.
   size_t ObjectBytes(uintptr_t payload) const {
-    if (kind != ObjectKind::kArray) return object_bytes;
+    if (kind <= ObjectKind::kFiller) return object_bytes;
+    if (kind == ObjectKind::kWithBytes) return ObjectBytesWith(ExtraByteCount(payload));
     const size_t elements = ArrayLength(payload) * element_bytes;
     return (object_bytes + elements + 7) & ~size_t{7};
   }
@@ -67,12 +70,27 @@ struct alignas(32) TypeInfo {
   uintptr_t ArrayElements(uintptr_t payload) const {
     return payload + (object_bytes - kHeaderBytes);
   }
+
+  // kWithBytes only: the address of the first of the bytes. Their number is the word before it, so
+  // that the payload begins as one of kFixed does.
+  uintptr_t ExtraBytes(uintptr_t payload) const {
+    return payload + (object_bytes - kHeaderBytes);
+  }
+  uint64_t& ExtraByteCount(uintptr_t payload) const {
+    return *reinterpret_cast<uint64_t*>(ExtraBytes(payload) - sizeof(uint64_t));
+  }
+  // The size of an object with so many: at most kMostVariableBytes.
+  size_t ObjectBytesWith(size_t extra_bytes) const {
+    return (object_bytes + extra_bytes + 7) & ~size_t{7};
+  }
 };
+// What varies in an object's size. Far more than any address space, and far from overflow.
+inline constexpr size_t kMostVariableBytes = size_t{1} << 46;
 static_assert(offsetof(TypeInfo, element_bytes) + sizeof(uint32_t) == 32);
 static_assert(sizeof(TypeInfo) == 64);
 
-// Calls f(edge) with the address of each reference of the payload (kFixed) or of the array element
-// (kArray) at `start`, in ascending order. Inlines to a bit scan: no indirect call.
+// Calls f(edge) with the address of each reference of the payload, or of the array element
+// (kArray), at `start`, in ascending order. Inlines to a bit scan: no indirect call.
 template <typename F>
 inline void ForEachReference(const TypeInfo& type, uintptr_t start, F&& f) {
   if (type.offsets == nullptr) [[likely]] {
@@ -115,6 +133,22 @@ consteval TypeInfo MakeTypeInfo() {
   return type;
 }
 
+template <typename T>
+consteval TypeInfo MakeTypeInfoWithBytes() {
+  TypeInfo type = MakeTypeInfo<T>();
+  if constexpr (Managed<T>) {
+    static_assert(sizeof(T) <= kMaxPayloadBytes - 16,
+                  "Ebb: an object with extra bytes is larger than 4 GiB without them.");
+    type.kind = ObjectKind::kWithBytes;
+    // The first of the bytes is as aligned as the payload.
+    const size_t alignment = type.align16 ? 16 : 8;
+    const size_t fixed = sizeof(T) + sizeof(uint64_t);
+    type.object_bytes =
+        static_cast<uint32_t>(kHeaderBytes + ((fixed + alignment - 1) & ~(alignment - 1)));
+  }
+  return type;
+}
+
 template <typename E>
 consteval TypeInfo MakeArrayTypeInfo() {
   CheckManaged<E>();
@@ -136,6 +170,10 @@ consteval TypeInfo MakeArrayTypeInfo() {
 // The descriptor of T. Instantiating it checks that T can be managed (see CheckManaged).
 template <typename T>
 inline constexpr TypeInfo kTypeInfo = internal::MakeTypeInfo<T>();
+
+// The descriptor of a T with plain bytes behind it, whose number is each object's own.
+template <typename T>
+inline constexpr TypeInfo kTypeInfoWithBytes = internal::MakeTypeInfoWithBytes<T>();
 
 // The descriptor of an array of E; kArrayTypeInfo<Field<T>> is that of an array of references.
 template <typename E>

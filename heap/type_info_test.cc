@@ -119,6 +119,38 @@ TEST(TypeInfoTest, ElementsAlignedTo16) {
   EXPECT_EQ(type.ObjectBytes(address), 8 + 16 + 2 * sizeof(Wide));
 }
 
+TEST(TypeInfoTest, ExtraBytes) {
+  alignas(16) uint64_t payload[8] = {};
+  const uintptr_t address = reinterpret_cast<uintptr_t>(payload);
+
+  // The payload begins as without them.
+  constexpr const TypeInfo& node = kTypeInfoWithBytes<Node>;
+  EXPECT_EQ(node.kind, ObjectKind::kWithBytes);
+  EXPECT_EQ(node.pointer_map, kTypeInfo<Node>.pointer_map);
+  EXPECT_EQ(node.name, kTypeInfo<Node>.name);
+  EXPECT_EQ(node.magic, kTypeInfoMagic);
+  EXPECT_EQ(node.ExtraBytes(address), address + sizeof(Node) + 8);
+  EXPECT_EQ(&node.ExtraByteCount(address), &payload[3]);
+  EXPECT_EQ(node.ObjectBytes(address), 8 + sizeof(Node) + 8);
+  node.ExtraByteCount(address) = 5;
+  EXPECT_EQ(node.ObjectBytes(address), 8 + sizeof(Node) + 8 + 8);
+  EXPECT_EQ(node.ObjectBytesWith(8), node.ObjectBytes(address));
+  EXPECT_THAT(Edges(node, 1000), ElementsAre(1008, 1016));
+
+  // The number is never the payload's first word, which worklists use of what has moved.
+  EXPECT_EQ(&kTypeInfoWithBytes<char>.ExtraByteCount(address), &payload[1]);
+  EXPECT_EQ(&kTypeInfoWithBytes<Empty>.ExtraByteCount(address), &payload[1]);
+  EXPECT_EQ(&kTypeInfoWithBytes<Odd>.ExtraByteCount(address), &payload[2]);
+
+  constexpr const TypeInfo& wide = kTypeInfoWithBytes<Wide>;
+  EXPECT_TRUE(wide.align16);
+  EXPECT_EQ(wide.ExtraBytes(address), address + sizeof(Wide) + 16);
+  EXPECT_EQ(&wide.ExtraByteCount(address), &payload[3]);
+
+  constexpr const TypeInfo& table = kTypeInfoWithBytes<FirstOfTable>;
+  EXPECT_THAT(Edges(table, 16), ElementsAre(16, 16 + 64 * 8));
+}
+
 TEST(TypeInfoTest, Filler) {
   EXPECT_EQ(kFillerType.kind, ObjectKind::kFiller);
   EXPECT_EQ(kFillerType.ObjectBytes(0), 8);
@@ -129,6 +161,8 @@ TEST(TypeInfoTest, Filler) {
 TEST(TypeInfoTest, OneDescriptorPerTypeWithRoomForTagBits) {
   EXPECT_NE(&kTypeInfo<Node>, &kTypeInfo<Odd>);
   EXPECT_NE(static_cast<const void*>(&kTypeInfo<Node>), &kArrayTypeInfo<Node>);
+  EXPECT_NE(&kTypeInfo<Node>, &kTypeInfoWithBytes<Node>);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(&kTypeInfoWithBytes<Node>) % 32, 0);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(&kTypeInfo<Node>) % 32, 0);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(&kArrayTypeInfo<Odd>) % 32, 0);
 }
