@@ -1,6 +1,8 @@
 // Counted references: objects that go when the last reference to them does. A document's sections
 // own their parts, and a part knows its section by a weak reference.
 
+#include <cstddef>
+#include <cstring>
 #include <iostream>
 #include <string_view>
 #include <utility>
@@ -33,6 +35,19 @@ struct Draft {
     *self->drawer = self;
   }
 };
+
+// A text that grows: its characters lie behind the object.
+struct Text {
+  size_t size = 0;
+};
+
+bool Append(rc::Ptr<Text>& text, std::string_view more) {
+  const size_t size = text->size + more.size();
+  if (rc::ExtraBytes(text).size() < size && !rc::Resize(text, 2 * size).ok()) return false;
+  std::memcpy(rc::ExtraBytes(text).data() + text->size, more.data(), more.size());
+  text->size = size;
+  return true;
+}
 
 rc::Ptr<Part> NewPart(ebb::Mutator& mutator, std::string_view title, rc::Ptr<Part> rest) {
   return rc::MakePtr<Part>(nullptr, std::move(rest), nullptr, mutator.NewString(title));
@@ -76,4 +91,10 @@ int main() {
   while (owner.Step()) {
   }
   std::cout << (drawer != nullptr && drawer->newer != nullptr ? "a draft was kept\n" : "?\n");
+
+  rc::Ptr<Text> text = rc::MakePtrWithBytes<Text>(5);
+  for (const std::string_view word : {"one", "two", "three"}) {
+    if (!Append(text, word)) return 1;
+  }
+  std::cout << text->size << " characters in " << rc::ExtraBytes(text).size() << " bytes\n";
 }

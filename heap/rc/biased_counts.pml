@@ -3,13 +3,15 @@
  *
  * One cell and three threads. The first owns it and leaves in the end; the second has an index of
  * its own, but not this cell; the third may take the first one's index over, and leaves too. Each
- * copies, hands on, upgrades a weak reference, makes the object immortal and drops, as chance will
- * have it, and in the end drops all that it has. What must hold:
+ * copies, hands on, upgrades a weak reference, makes the object immortal, asks for the only
+ * reference as Resize does, and drops, as chance will have it, and in the end drops all that it
+ * has. What must hold:
  *   - the counts are exact: the owner's and the shared one are the references that threads and the
  *     queue have (always, until the object is immortal);
  *   - inv.owner-holds: an owner that is not merging has a count of at least one (always);
  *   - inv.one-death, inv.queue-holds: the cell dies once, and when it has, nobody has a reference,
  *     nor has the queue (always); an immortal one does not die (always);
+ *   - IsHeldOnce is true of the only reference that there is (assertion);
  *   - the owner's count is for the thread that has the index, or, when there is none, for who holds
  *     the queue's lock (assertion);
  *   - nobody looks for the owner of a dead cell: a list's link is there (assertion);
@@ -30,6 +32,8 @@
  *   BUG_LINK      Upgrade looks at the word, and then for the owner: it may find a dead cell's link
  *   BUG_DRAIN     what is taken from the queue is not counted down
  *   BUG_IMMORTAL  the owner's index says immortal before the word does
+ *   BUG_ONCE      IsHeldOnce takes a cell without an owner for merged
+ *   BUG_ASK       what RetainForQueue gives the queue is not counted
  */
 
 #define kNone 0
@@ -282,6 +286,59 @@ inline Drain() {
   fi
 }
 
+/* As Resize makes sure that there is no other reference: what the word says, and no other thread
+ * changes of the rest. */
+inline IsHeldOnce() {
+  atomic {
+    assert(!dead);
+    if
+    :: for_good || weak -> done = false
+#ifdef BUG_ONCE
+    :: !for_good && !weak && owner == kNone -> done = (shared_count == 1)
+#else
+    :: !for_good && !weak && merged -> done = (shared_count == 1)
+#endif
+    :: !for_good && !weak && !merged && owner == index ->
+      Touch();
+      done = (owners_count + shared_count == 1)
+    :: else -> done = false
+    fi;
+    assert(!done || (kHeld == 1 && !on_queue))
+  }
+}
+
+/* RetainForQueue, and what comes of it. */
+inline Ask() {
+  LoadOwner(to);
+  if
+  :: to == kIndex && to != index ->
+    atomic {
+      assert(!dead);
+      if
+      :: for_good || merged || queued -> skip
+      :: else ->
+        queued = true; on_queue = true; push = true;
+#ifndef BUG_ASK
+        shared_count++
+#endif
+      fi
+    };
+    if
+    :: push -> Push()
+    :: else -> skip
+    fi
+  :: else -> skip
+  fi
+}
+
+inline Resize() {
+  IsHeldOnce();
+  if
+  :: done -> skip
+  :: else -> Ask(); IsHeldOnce()
+  fi
+}
+
 /* What is of no use any more is no reason to tell states apart. */
 inline Forget() {
   d_step { to = 0; taken = 0; zero = false; done = false; again = false; push = false }
@@ -313,6 +370,7 @@ proctype Thread(byte me; bool enters) {
   :: atomic { hand > 0 -> hand--; refs[me]++ }
   :: ops < kOps && weak -> ops++; Upgrade(); Forget()
   :: kMayAct && immortal -> ops++; MakeImmortal()
+  :: kMayAct -> ops++; Resize(); Forget()
   :: refs[me] > 0 -> Release(); Forget()
   :: in_queue && index == kIndex -> Drain(); Forget()
   :: enters && index_free -> Enter(); enters = false

@@ -376,6 +376,46 @@ bool Cell::FinishSlow() {
   return WeakIn(shared().fetch_or(kGone, std::memory_order_acq_rel)) == 0;
 }
 
+bool Cell::IsCountedOnce(int64_t word) const {
+  if ((word & kForGood) != 0 || WeakIn(word) != 0) return false;
+  // There is no owner, whatever is in that place.
+  if ((word & kMerged) != 0) return CountIn(word) == 1;
+  // Relaxed, both: as in Retain.
+  if (owner_.load(std::memory_order_relaxed) != this_thread) return false;
+  return CountIn(word) + int64_t{owners_count().load(std::memory_order_relaxed)} == 1;
+}
+
+// What is read may be late, but not in part: the owner's count is this thread's own, or in the word
+// with the rest. So at some moment there was no other reference; and whoever makes one has it from
+// the caller's, or from a Local. Who has it from a Local takes kQuiet away: it is there for the
+// same reason as in a judgement (docs/design/deferral.md), and nobody judges what has a reference.
+bool Cell::IsHeldOnce(absl::FunctionRef<bool()> is_named) {
+  // Acquire: pairs with the releases in ReleaseShared, MergeZeroSlow, MergeQueued and ReleaseWeak;
+  // the payload is all that others did with the object, Locals they made of it among that.
+  if (!IsCountedOnce(shared().load(std::memory_order_acquire))) return false;
+  if (!chunk().has_locals()) return true;
+  // Acq_rel: acquire as above, and release too, so that is_named() comes between the two changes.
+  const bool once = IsCountedOnce(shared().fetch_or(kQuiet, std::memory_order_acq_rel));
+  const bool named = is_named();
+  const int64_t word = shared().fetch_and(~kQuiet, std::memory_order_acq_rel);
+  return once && !named && (word & kQuiet) != 0 && IsCountedOnce(word);
+}
+
+// As if there were a second reference, dropped while the shared count was zero, and the first one
+// copied since.
+bool Cell::RetainForQueue(ThreadIndex& owner) {
+  // Acquire: as in ReleaseShared.
+  owner = owner_.load(std::memory_order_acquire);
+  if (!IsIndex(owner) || owner == this_thread) return false;
+  int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
+  do {
+    if ((word & (kForGood | kMerged | kQueued)) != 0) return false;
+    // Relaxed: who has a reference adds one, and drops none.
+  } while (!shared().compare_exchange_weak(word, (word + kOne) | kQueued,
+                                           std::memory_order_relaxed));
+  return true;
+}
+
 int64_t Cell::Count() const {
   // Relaxed, both: a snapshot.
   const ThreadIndex owner = owner_.load(std::memory_order_relaxed);

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "heap/field.h"
 #include "heap/rc/thread_index.h"
 #include "heap/ref.h"
@@ -160,6 +161,13 @@ class Cell {
   // One more reference, unless it is free or dead. While no other thread counts.
   bool TryRetain();
 
+  // For Resize. Whether the caller's reference is the only one of any kind, for certain: false of
+  // an object that another thread owns, or that is immortal. is_named(): whether a Local names it.
+  bool IsHeldOnce(absl::FunctionRef<bool()> is_named);
+  // One more reference, which is for the queue of `owner`: another thread, which merges the cell as
+  // it takes it out. False if no other thread is the owner, or its queue has one already.
+  bool RetainForQueue(ThreadIndex& owner);
+
   // Around the cell's life, by who alone knows of it.
   // One reference, of the calling thread if it owns anything.
   void Start();
@@ -195,7 +203,7 @@ class Cell {
   static constexpr int64_t kCondemned = 32;  // it dies unless an Upgrade comes first
   static constexpr int64_t kCleared = 64;    // inv.cleared
   static constexpr int64_t kWaiting = 128;   // inv.waiting
-  static constexpr int64_t kQuiet = 256;     // it waits, and has had no reference since its round began
+  static constexpr int64_t kQuiet = 256;     // since a look began, no Local gave a reference
   static constexpr int64_t kOneWeak = 512;
   static constexpr int64_t kOne = int64_t{1} << 32;
   // Past these a counter is stuck for good, and its cell or object with it. Far below where a field
@@ -217,6 +225,7 @@ class Cell {
   }
   int64_t Disown(ThreadIndex owner);
   int64_t CountOfSuspect(int64_t word) const;
+  bool IsCountedOnce(int64_t word) const;
   bool FinishSlow();
   [[gnu::noinline]] void RetainSlow();
   [[gnu::noinline]] static void ReleaseSlow(Cell& cell);  // in owner.cc: reclaims

@@ -10,7 +10,9 @@
  *   - the object is destroyed only when nobody has a reference to it and no Local names it
  *     (assertion);
  *   - it is in one list at most, and destroyed once (assertions);
- *   - in the end it is destroyed (assertion).
+ *   - in the end it is destroyed (assertion);
+ *   - if the judge asks before it drops its reference, as Resize does, it learns of a moment when
+ *     that is the only one, and no Local names the object (assertion).
  *
  * A change of the word is one step. The model is sequentially consistent: that who sees a place
  * cleared sees what the higher ones named by then is what its release is there for.
@@ -22,6 +24,7 @@
  *   BUG_ASSIGN     an older Local is assigned without a reference meanwhile
  *   BUG_TWICE      what waits is put in a list again when it dies again
  *   BUG_EARLY      the places are looked at before the judgement begins
+ *   BUG_ONCE       Resize looks at the places, and then at the count
  */
 
 #define kPlaces 3
@@ -111,9 +114,33 @@ inline Finish(mine) {
   ended++
 }
 
+/* Cell::IsHeldOnce. */
+inline AskWhetherHeldOnce(once) {
+  atomic { once = (count == 1); quiet = (quiet || once) };
+  if
+  :: once ->
+    Look();
+    atomic {
+#ifdef BUG_ONCE
+      once = (!named && count == 1);
+#else
+      once = (!named && count == 1 && quiet);
+#endif
+      quiet = false;
+      assert(!once || (held == 0 && !Named()))
+    };
+    named = false; at = 0; once = false
+  :: else -> skip
+  fi
+}
+
 proctype Judges() {
-  bool mine = false, named = false;
+  bool mine = false, named = false, once = false;
   byte at = 0;
+  if
+  :: AskWhetherHeldOnce(once)
+  :: skip
+  fi;
   Release(mine);
   Finish(mine)
 }

@@ -146,8 +146,15 @@ template <typename T>
   return cell;
 }
 
+// The first reference to an object that has just been made.
 template <typename T>
-Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
+Ptr<T> StartCounting(Owner& owner, Ref<Counted<T>> object) {
+  Cell* cell = owner.TryTakeCell();
+  if (cell == nullptr) [[unlikely]] {
+    absl::StatusOr<Cell*> taken = TakeCellFor<T>(owner, object);
+    if (!taken.ok()) Mutator::Throw(std::move(taken).status());
+    cell = *taken;
+  }
   owner.Start(*cell, Ref<CountedObject>::FromBits(object.bits(),
                                                   ebb::internal::Stamp::Of(owner.mutator())));
   Ptr<T> made(Reference<T>::Adopt(cell));
@@ -176,15 +183,8 @@ Ptr<T> StartCounting(Owner& owner, Cell* cell, Ref<Counted<T>> object) {
 template <typename T, typename... Args>
 Ptr<T> MakePtr(Args&&... args) {
   Owner& owner = Owner::Newest();
-  Ref<internal::Counted<T>> object =
-      owner.mutator().New<internal::Counted<T>>(std::forward<Args>(args)...);
-  internal::Cell* cell = owner.TryTakeCell();
-  if (cell == nullptr) [[unlikely]] {
-    absl::StatusOr<internal::Cell*> taken = internal::TakeCellFor<T>(owner, object);
-    if (!taken.ok()) Mutator::Throw(std::move(taken).status());
-    cell = *taken;
-  }
-  return internal::StartCounting<T>(owner, cell, object);
+  return internal::StartCounting<T>(
+      owner, owner.mutator().New<internal::Counted<T>>(std::forward<Args>(args)...));
 }
 
 }  // namespace ebb::rc

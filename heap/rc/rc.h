@@ -10,6 +10,7 @@
 #include "heap/rc/local.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/ptr.h"
+#include "heap/rc/sized_ptr.h"
 #include "heap/rc/weak.h"
 #include "heap/rc/weak_callback.h"
 
