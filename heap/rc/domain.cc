@@ -30,6 +30,8 @@ namespace {
 
 // How long a domain's thread waits for threads that own suspects.
 constexpr absl::Duration kPatience = absl::Milliseconds(10);
+// More cells than there can be, and twice as many are a number still.
+constexpr int64_t kNeverSoMany = int64_t{1} << 61;
 
 std::string_view NameOf(Called called) {
   switch (called) {
@@ -77,6 +79,20 @@ void AddTo(DomainStats& stats, const internal::Tally& tally) {
   stats.finalized += tally.finalized.load(std::memory_order_relaxed);
 }
 
+absl::Status Check(const DetectionThresholds& thresholds) {
+  if (thresholds.detect_after >= 0 && thresholds.detect_share >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "ebb::rc::Domain: detect_after '", thresholds.detect_after, "' and detect_share '",
+      thresholds.detect_share,
+      "': neither may be negative, nor the share no number; an infinite share means never"));
+}
+
+const DomainOptions& Checked(const DomainOptions& options) {
+  absl::Status status = Check({options.detect_after, options.detect_share});
+  if (!status.ok()) throw MisuseError(std::string(status.message()));
+  return options;
+}
+
 }  // namespace
 
 void Listener::OnException(Called called, std::string_view type) {
@@ -116,6 +132,7 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
       options_(options),
       table_(*CellTable::New(heap)),
       listener_(options.listener != nullptr ? *options.listener : default_listener_),
+      thresholds_{options.detect_after, options.detect_share},
       automatic_(options.detect != Detect::kOnDemand) {
   SetNextDetection(/*dead=*/0);
   [[maybe_unused]] static const bool once = [] {
@@ -263,9 +280,32 @@ bool DomainState::IsDetectionDue() const {
 
 void DomainState::SetNextDetection(int64_t dead) {
   const int64_t now = table_.cells_in_use() - dead;
-  const auto share = static_cast<int64_t>(static_cast<double>(now) * options_.detect_share);
+  absl::MutexLock lock(&mu_);
+  in_use_after_last_ = now;
+  UpdateDetectAt();
+}
+
+void DomainState::UpdateDetectAt() {
+  const double share = static_cast<double>(in_use_after_last_) * thresholds_.detect_share;
+  // No number: an infinite share of nothing.
+  const int64_t by_share =
+      share < static_cast<double>(kNeverSoMany) ? static_cast<int64_t>(share) : kNeverSoMany;
+  const int64_t more = std::max(std::min(thresholds_.detect_after, kNeverSoMany), by_share);
   // Relaxed: see detect_at_.
-  detect_at_.store(now + std::max(options_.detect_after, share), std::memory_order_relaxed);
+  detect_at_.store(in_use_after_last_ + more, std::memory_order_relaxed);
+}
+
+absl::Status DomainState::SetThresholds(const DetectionThresholds& thresholds) {
+  if (absl::Status status = Check(thresholds); !status.ok()) return status;
+  absl::MutexLock lock(&mu_);
+  thresholds_ = thresholds;
+  UpdateDetectAt();
+  return absl::OkStatus();
+}
+
+DetectionThresholds DomainState::thresholds() const {
+  absl::MutexLock lock(&mu_);
+  return thresholds_;
 }
 
 DomainStats DomainState::stats() const {
@@ -282,7 +322,7 @@ DomainStats DomainState::stats() const {
 }  // namespace internal
 
 Domain::Domain(Heap& heap, const DomainOptions& options)
-    : state_(std::make_shared<internal::DomainState>(heap, options)) {
+    : state_(std::make_shared<internal::DomainState>(heap, Checked(options))) {
   if (options.detect != Detect::kBackground) return;
   auto thread = ebb::internal::JobThread::Create(heap.system(), "ebb-cycles", /*niceness=*/0,
                                                  [this] { DetectIfDue(); });
@@ -341,5 +381,10 @@ absl::StatusOr<Detection> Domain::Collect(absl::Duration patience) {
 void Domain::Enable() { state_->set_automatic(true); }
 void Domain::Disable() { state_->set_automatic(false); }
 bool Domain::IsEnabled() const { return state_->automatic(); }
+
+absl::Status Domain::SetThresholds(int64_t detect_after, double detect_share) {
+  return state_->SetThresholds({detect_after, detect_share});
+}
+DetectionThresholds Domain::Thresholds() const { return state_->thresholds(); }
 
 }  // namespace ebb::rc

@@ -92,11 +92,18 @@ struct DomainOptions {
   Detect detect = Detect::kOnDemand;
   // Unless on demand: a detection is due when the cells in use are more than those after the last
   // one by so many, and by this share of them; looked at when a thread takes cells, up to 8,176
-  // at once. Neither is negative.
+  // at once. The constructor throws MisuseError if one of the two is negative or no number; see
+  // Domain::SetThresholds.
   int64_t detect_after = 10'000;
   double detect_share = 0.25;
   // Outlives the domain and its Owners.
   Listener* listener = nullptr;
+};
+
+// As of DomainOptions.
+struct DetectionThresholds {
+  int64_t detect_after = 0;  // cells
+  double detect_share = 0;   // of the cells in use after the last detection
 };
 
 // Figures of a domain; exact when no thread counts.
@@ -155,6 +162,13 @@ class Domain {
   void Enable();
   void Disable();
   bool IsEnabled() const;
+
+  // Replaces what the options say of when a detection is due. Counted from the last detection, or
+  // else from the domain's beginning: so one may be due at once, and is looked for when a thread
+  // next takes cells. An infinite share: never. InvalidArgument if one is negative or no number,
+  // and then nothing has changed. Any thread; O(1).
+  absl::Status SetThresholds(int64_t detect_after, double detect_share);
+  DetectionThresholds Thresholds() const;
 
   // What detections leave alone: they do not look at such an object, so what it refers to is alive,
   // and so is it. It is destroyed as ever when its last reference goes. May throw std::bad_alloc.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -96,6 +97,9 @@ class DomainState {
   // Relaxed, both: nothing is read on their strength.
   void set_automatic(bool automatic) { automatic_.store(automatic, std::memory_order_relaxed); }
   bool automatic() const { return automatic_.load(std::memory_order_relaxed); }
+  // As of Domain.
+  absl::Status SetThresholds(const DetectionThresholds& thresholds) ABSL_LOCKS_EXCLUDED(mu_);
+  DetectionThresholds thresholds() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether so many objects have been made that cycles are to be looked for.
   bool IsDetectionDue() const;
 
@@ -107,7 +111,8 @@ class DomainState {
   };
 
   // `dead` of the cells in use are about to be free.
-  void SetNextDetection(int64_t dead);
+  void SetNextDetection(int64_t dead) ABSL_LOCKS_EXCLUDED(mu_);
+  void UpdateDetectAt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AtFork(platform::ForkStep step);
 
   Heap& heap_;
@@ -122,8 +127,10 @@ class DomainState {
   ebb::internal::JobThread* job_thread_ ABSL_GUARDED_BY(mu_) = nullptr;
   DetectionDebug debug_ ABSL_GUARDED_BY(mu_);
   std::vector<Cell*> garbage_ ABSL_GUARDED_BY(mu_);
+  DetectionThresholds thresholds_ ABSL_GUARDED_BY(mu_);
+  int64_t in_use_after_last_ ABSL_GUARDED_BY(mu_) = 0;  // cells, as the last detection ended
   std::atomic<bool> automatic_;
-  // In cells in use. Relaxed: a hint until one's turn has begun.
+  // In cells in use; changed under the lock. Relaxed: a hint until one's turn has begun.
   std::atomic<int64_t> detect_at_;
 };
 
