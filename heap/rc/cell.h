@@ -281,7 +281,7 @@ struct CellChunk {
   static constexpr size_t kCells = (kBytes - kHeaderBytes) / 16;
 
   CellTable* table = nullptr;
-  uint32_t number = 0;  // among the table's
+  uint32_t number = 0;  // among the table's, under its lock
   // Element 0 of the address column; null once the domain has gone. Relaxed: it is set before a
   // cell of the chunk is published, and nulled when nobody uses the domain any more.
   std::atomic<Field<CountedObject>*> addresses = nullptr;

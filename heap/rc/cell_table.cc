@@ -1,6 +1,7 @@
 #include "heap/rc/cell_table.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -24,6 +25,8 @@ constexpr int64_t kReported = CellChunk::kBytes + sizeof(FreeCells);
 
 // Among so many chunks that have free cells the one that has most is looked for.
 constexpr int64_t kLooks = 8;
+// At so many Trim looks while it holds the lock: some microseconds.
+constexpr size_t kLooksOfTrim = 64;
 
 ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
 constinit CellTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
@@ -208,6 +211,52 @@ std::vector<CellChunk*> CellTable::Chunks() const {
   chunks.reserve(chunks_.size());
   for (const Entry& entry : chunks_) chunks.push_back(entry.chunk.get());
   return chunks;
+}
+
+void CellTable::ForEachChunk(absl::FunctionRef<void(CellChunk&)> f) const {
+  // From the end: what Remove puts into another's place has been there, or is yet to come.
+  for (size_t left = SIZE_MAX; left > 0;) {
+    absl::MutexLock lock(&mu_);
+    left = std::min(left, chunks_.size());
+    if (left > 0) f(*chunks_[--left].chunk);
+  }
+}
+
+// In a forked child, what another thread was just giving back is lost.
+int64_t CellTable::Trim(int64_t keep) {
+  constexpr auto kCells = static_cast<int64_t>(CellChunk::kCells);
+  int64_t trimmed = 0;
+  for (size_t left = SIZE_MAX; left > 0;) {
+    Mutator::SafepointOfThread();
+    Entry entry;
+    {
+      absl::MutexLock lock(&mu_);
+      left = std::min(left, with_free_.size());  // others take some meanwhile
+      for (size_t i = 0; i < kLooksOfTrim && left > 0 && entry.chunk == nullptr; ++i) {
+        if (free_ - kCells < keep) return trimmed;
+        if (with_free_[--left]->size() == kCells) entry = Remove(left);
+      }
+    }
+    if (entry.chunk == nullptr) continue;
+    // Nothing but this thread knows the chunk: whoever gave a cell back had done with it, and gave
+    // it under the lock.
+    entry = Entry();
+    Report(heap_, -kReported);
+    trimmed += kCells;
+  }
+  return trimmed;
+}
+
+CellTable::Entry CellTable::Remove(size_t index) {
+  const uint32_t number = with_free_[index]->chunk()->number;
+  with_free_[index] = with_free_.back();
+  with_free_.pop_back();
+  std::swap(chunks_[number], chunks_.back());
+  chunks_[number].chunk->number = number;
+  Entry removed = std::move(chunks_.back());
+  chunks_.pop_back();
+  free_ -= static_cast<int64_t>(CellChunk::kCells);
+  return removed;
 }
 
 void CellTable::BeginCondemning() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
@@ -193,9 +194,17 @@ class CellTable {
   // hand.
   int64_t cells_in_use() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // For cycle detection, by one thread at a time. The chunks there are; they stay until the table
-  // is closed. May throw std::bad_alloc.
+  // For whoever has the turn to detect (DomainState::DetectionTurn). The chunks there are; they
+  // stay until that ends. May throw std::bad_alloc.
   std::vector<CellChunk*> Chunks() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Gives back the memory of chunks of which all cells are free here, as long as `keep` free ones
+  // or more are left. How many it were. In the turn to detect: only a detection, or a question,
+  // looks at cells without a reference to them. Safepoints of the thread. O(chunks with free
+  // cells), no lock for long.
+  int64_t Trim(int64_t keep) ABSL_LOCKS_EXCLUDED(mu_);
+  // For others. Calls f(chunk) for each chunk there is, under the lock; perhaps twice, while another
+  // thread trims.
+  void ForEachChunk(absl::FunctionRef<void(CellChunk&)> f) const ABSL_LOCKS_EXCLUDED(mu_);
   // From here on cells are condemned, and may be pardoned.
   void BeginCondemning() ABSL_LOCKS_EXCLUDED(condemning_mu_);
   // Ends that, if PardonForUpgrade has pardoned no more than `known`; else `known` is how many.
@@ -226,6 +235,8 @@ class CellTable {
   absl::Status TakeFresh(Mutator& mutator, FreeCells& cells) ABSL_LOCKS_EXCLUDED(mu_);
   // The free cells of the chunk, of which there will be some.
   FreeCells& FreeOf(const CellChunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of with_free_[index], whose cells are all free, out of the table.
+  Entry Remove(size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether nothing names a cell any more, and nothing will.
   bool IsDone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return closed_ && free_ == CountCells();

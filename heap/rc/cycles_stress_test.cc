@@ -96,6 +96,9 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
         absl::StatusOr<Detection> detection = domain_.Collect(absl::Milliseconds(2));
         ASSERT_TRUE(detection.ok()) << detection.status();
         ASSERT_EQ(weak.Upgrade(), nullptr);
+        if (random() % 2 == 0) {
+          ASSERT_TRUE(domain_.TrimCells().ok());
+        }
       } catch (const HeapExhausted&) {
         ClearAll();
       }

@@ -278,6 +278,11 @@ bool DomainState::IsDetectionDue() const {
   return automatic() && table_.cells_in_use() > detect_at_.load(std::memory_order_relaxed);
 }
 
+int64_t DomainState::CellsUntilDetection() const {
+  // Relaxed: see detect_at_.
+  return std::max<int64_t>(detect_at_.load(std::memory_order_relaxed) - table_.cells_in_use(), 0);
+}
+
 void DomainState::SetNextDetection(int64_t dead) {
   const int64_t now = table_.cells_in_use() - dead;
   absl::MutexLock lock(&mu_);
@@ -376,6 +381,12 @@ absl::StatusOr<Detection> Domain::Collect(absl::Duration patience) {
   internal::Attached attached(*this, "ebb::rc::Domain::Collect");
   if (!attached.status().ok()) return attached.status();
   return attached.owner().Collect(patience);
+}
+
+absl::StatusOr<int64_t> Domain::TrimCells() {
+  internal::Attached attached(*this, "ebb::rc::Domain::TrimCells");
+  if (!attached.status().ok()) return attached.status();
+  return attached.owner().TrimCells();
 }
 
 void Domain::Enable() { state_->set_automatic(true); }

@@ -111,7 +111,7 @@ struct DomainStats {
   int64_t made = 0;        // objects, ever
   int64_t destroyed = 0;   // of these
   int64_t finalized = 0;   // finalizers called, ever
-  int64_t cells = 0;       // room for so many objects' counts, at 24 bytes each
+  int64_t cells = 0;       // room for so many objects' counts, at 24 bytes each, used or free
   int64_t detections = 0;  // of cycles, ever
   Detection detected;      // sums over them
 };
@@ -157,6 +157,12 @@ class Domain {
   // be garbage keeps turning out not to be: see CycleDetector::Look.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
+  // Gives the room of free cells back, 8,176 at a time where none of these is in use: how many it
+  // were. A detection does so at its end, but keeps what may be taken until the next one is due
+  // (SetThresholds). What other threads have at hand stays as it is. Waits for another thread's
+  // detection to end. A safepoint, and errors, as of Collect. O(cells / 8,176).
+  absl::StatusOr<int64_t> TrimCells();
+
   // Whether cycles are looked for without being asked to; at first, as the options say. Enabled
   // with kOnDemand, it is as with kAutomatic.
   void Enable();
@@ -178,7 +184,8 @@ class Domain {
   static bool IsTracked(const AnyPtr& object);  // whether or not it is frozen
   // The same for all that there is now, and what was frozen before, until Unfreeze; and how many of
   // it are still there. Any thread. (What another thread destroys meanwhile may leave its place
-  // frozen for what is made there.) May throw std::bad_alloc half done. O(cells).
+  // frozen for what is made there; and while another one detects, some may be counted twice.) May
+  // throw std::bad_alloc half done. O(cells).
   void Freeze();
   void Unfreeze();
   int64_t FreezeCount() const;

@@ -84,27 +84,27 @@ bool Domain::IsTracked(const AnyPtr& object) {
 }
 
 void Domain::Freeze() {
-  for (CellChunk* chunk : state_->table().Chunks()) {
-    CellChunk::Marks& marks = chunk->MakeMarks();
+  state_->table().ForEachChunk([](CellChunk& chunk) {
+    CellChunk::Marks& marks = chunk.MakeMarks();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      if (chunk->owners[i].has_object()) marks.frozen.Set(i);
+      if (chunk.owners[i].has_object()) marks.frozen.Set(i);
     }
-  }
+  });
 }
 
 void Domain::Unfreeze() {
-  for (CellChunk* chunk : state_->table().Chunks()) {
-    if (CellChunk::Marks* marks = chunk->FindMarks(); marks != nullptr) marks->frozen.ClearAll();
-  }
+  state_->table().ForEachChunk([](CellChunk& chunk) {
+    if (CellChunk::Marks* marks = chunk.FindMarks(); marks != nullptr) marks->frozen.ClearAll();
+  });
 }
 
 int64_t Domain::FreezeCount() const {
   int64_t count = 0;
-  for (CellChunk* chunk : state_->table().Chunks()) {
-    if (CellChunk::Marks* marks = chunk->FindMarks(); marks != nullptr) {
+  state_->table().ForEachChunk([&count](CellChunk& chunk) {
+    if (CellChunk::Marks* marks = chunk.FindMarks(); marks != nullptr) {
       count += marks->frozen.Count();
     }
-  }
+  });
   return count;
 }
 

@@ -102,6 +102,8 @@ class DomainState {
   DetectionThresholds thresholds() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether so many objects have been made that cycles are to be looked for.
   bool IsDetectionDue() const;
+  // How many cells may be taken until one is due; 0 if it is.
+  int64_t CellsUntilDetection() const;
 
  private:
   // What one thread does is counted in.

@@ -86,6 +86,21 @@ TEST_F(FootprintTest, AnObjectCostsItsPayloadAndFortyBytes) {
   objects->next = nullptr;
 }
 
+// 16 bytes beside the heap for each; what the heap gives back of it is its own affair.
+TEST_F(FootprintTest, CellsThatNobodyNeedsAreGivenBack) {
+  for (const char* const round : {"first", "again"}) {
+    Ptr<Link> objects = MakeObjects();
+    objects->next = nullptr;
+    objects = nullptr;
+    const int64_t before = Resident();
+    CHECK_OK(domain_.TrimCells().status());
+    const double each = static_cast<double>(before - Resident()) / kObjects;
+    RecordProperty(round, std::to_string(each));
+    EXPECT_GT(each, 15);
+    EXPECT_EQ(domain_.stats().cells, 0);
+  }
+}
+
 TEST_F(FootprintTest, ADetectionInAChildLeavesItsPagesShared) {
   const int64_t before = Resident();
   Ptr<Link> objects = MakeObjects();

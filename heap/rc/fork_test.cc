@@ -59,6 +59,8 @@ void UseInChild(Heap& heap, Domain& domain, Ptr<Link>& kept) {
   kept = nullptr;
   CHECK_OK(domain.Collect().status());
   CHECK(weak.Upgrade() == nullptr);
+  CHECK_OK(domain.TrimCells().status());
+  CHECK_EQ(MakePtr<Link>(nullptr, 2)->value, 2);
 }
 
 class RcForkTest : public testing::TestWithParam<Collector> {

@@ -98,8 +98,7 @@ Owner::~Owner() {
   dead_.PushAll(finalizable_);
   table_.AddOrphans({std::move(dead_), waiting_.TakeAll(), std::move(callbacks_)});
   table_.Give(free_);
-  while (!recent_.empty()) given_[given_count_++] = &recent_.Pop();
-  GiveAll();
+  GiveFreed();
   domain_->Remove(tally_);
 }
 
@@ -189,15 +188,26 @@ absl::Status Owner::Ask(const char* what, absl::FunctionRef<absl::Status()> ques
   return status;
 }
 
-absl::Status Owner::CheckMayDetect() const {
-  constexpr char kWhat[] = "ebb::rc::Domain::Collect";
+absl::StatusOr<int64_t> Owner::TrimCells() {
+  constexpr char kWhat[] = "ebb::rc::Domain::TrimCells";
+  if (absl::Status status = CheckMayDetect(kWhat); !status.ok()) return status;
+  int64_t trimmed = 0;
+  AwaitTurn([&] {
+    table_.Give(free_.Take());
+    GiveFreed();
+    trimmed = table_.Trim(/*keep=*/0);
+  });
+  return trimmed;
+}
+
+absl::Status Owner::CheckMayDetect(const char* what) const {
   if (destroying_ || internal::DomainState::DetectionTurn::OfThisThread() != nullptr) {
     return absl::FailedPreconditionError(
-        absl::StrCat(kWhat,
+        absl::StrCat(what,
                      " in the destructor of a counted object, or by what a detection, a "
                      "domain's thread or a question of Domain's calls: call it outside"));
   }
-  return mutator_.CheckMayStop(kWhat);
+  return mutator_.CheckMayStop(what);
 }
 
 absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
@@ -225,7 +235,9 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   }
   absl::StatusOr<Detection> detection = detector.figures();
   if (!status.ok()) detection = status;
+  GiveFreed();
   domain_->EndDetection(detection, lazy_ ? detector.figures().collected : 0);
+  table_.Trim(domain_->CellsUntilDetection());
   return detection;
 }
 
@@ -434,6 +446,11 @@ void Owner::GiveCell(Cell& cell) {
 void Owner::GiveAll() {
   table_.Give(absl::MakeSpan(given_).first(given_count_));
   given_count_ = 0;
+}
+
+void Owner::GiveFreed() {
+  while (!recent_.empty()) given_[given_count_++] = &recent_.Pop();
+  GiveAll();
 }
 
 }  // namespace ebb::rc

@@ -59,6 +59,9 @@ class Owner {
   // that may not be; `what` is for messages.
   absl::Status Ask(const char* what, absl::FunctionRef<absl::Status()> question);
 
+  // For Domain::TrimCells.
+  absl::StatusOr<int64_t> TrimCells();
+
   Mutator& mutator() { return mutator_; }
   // For Local.
   internal::LocalSlots& locals() { return *locals_; }
@@ -100,7 +103,7 @@ class Owner {
   [[noreturn]] static void ThrowNone();
 
   void DetectIfFree();
-  absl::Status CheckMayDetect() const;
+  absl::Status CheckMayDetect(const char* what = "ebb::rc::Domain::Collect") const;
   // f(), in this thread's turn.
   void AwaitTurn(absl::FunctionRef<void()> f);
   // Whether this thread may touch the heap.
@@ -125,6 +128,8 @@ class Owner {
   void DestroyFound(internal::CycleDetector& detector, bool lazily);
   void GiveCell(internal::Cell& cell);
   void GiveAll();
+  // All that have become free by this thread.
+  void GiveFreed();
 
   // Finalizers and WeakCallbacks, unless the time is up.
   void CallWhatIsDue(int64_t at_most, absl::FunctionRef<bool()> time_is_up);
