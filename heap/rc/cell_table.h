@@ -202,8 +202,8 @@ class CellTable {
   // looks at cells without a reference to them. Safepoints of the thread. O(chunks with free
   // cells), no lock for long.
   int64_t Trim(int64_t keep) ABSL_LOCKS_EXCLUDED(mu_);
-  // For others. Calls f(chunk) for each chunk there is, under the lock; perhaps twice, while another
-  // thread trims.
+  // For others. Calls f(chunk) for each chunk there is, under the lock; perhaps twice, while
+  // another thread trims.
   void ForEachChunk(absl::FunctionRef<void(CellChunk&)> f) const ABSL_LOCKS_EXCLUDED(mu_);
   // From here on cells are condemned, and may be pardoned.
   void BeginCondemning() ABSL_LOCKS_EXCLUDED(condemning_mu_);

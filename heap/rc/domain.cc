@@ -22,6 +22,7 @@
 #include "heap/rc/domain_state.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/owner_queues.h"
+#include "heap/rc/survivors.h"
 #include "platform/fork.h"
 
 namespace ebb::rc {
@@ -148,11 +149,34 @@ DomainState::~DomainState() {
     absl::MutexLock lock(&domains_mu);
     std::erase(Domains(), this);
   }
+  const bool stats_wanted = debug().stats;
+  const std::string report = stats_wanted || table_.cells_in_use() > 0 ? Report() : "";
   const int64_t named = table_.Close();
   if (named > 0) {
     LOG(WARNING) << "an ebb::rc::Domain goes while " << named
                  << " of its objects are immortal or referred to: by an rc::Ptr or rc::Weak that "
-                    "outlives it, or by each other, in cycles. Their destructors do not run";
+                    "outlives it, or by each other, in cycles. Their destructors do not run"
+                 << report;
+  } else if (stats_wanted) {
+    LOG(INFO) << "an ebb::rc::Domain goes" << report;
+  }
+}
+
+// Lines that follow a first one; none if there is no memory.
+std::string DomainState::Report() {
+  try {
+    const DomainStats figures = stats();
+    std::string report = absl::StrCat("\n  objects: ", figures.made, " made, ", figures.destroyed,
+                                      " destroyed, ", figures.finalized, " finalized");
+    if (figures.detections > 0) {
+      absl::StrAppend(&report, "\n  ", figures.detections,
+                      " detections of cycles: ", Describe(figures.detected));
+    }
+    const std::string survivors = DescribeSurvivors(heap_, table_);
+    if (!survivors.empty()) absl::StrAppend(&report, "\n  still there: ", survivors);
+    return report;
+  } catch (const std::bad_alloc&) {
+    return "";
   }
 }
 

@@ -80,7 +80,7 @@ class Listener {
 
 // For those who look for leaks.
 struct DetectionDebug {
-  bool stats = false;          // logs what each detection did
+  bool stats = false;          // logs what each detection did, and in the end what all did
   bool collectable = false;    // logs the types of what it is about to destroy or finalize,
   bool uncollectable = false;  // and of what it puts into the list of garbage
   // Puts all garbage there: none is finalized or destroyed, until the list is taken.
@@ -119,10 +119,11 @@ struct DomainStats {
 // Thread-safe. The heap must outlive it and every Owner of it. In a forked child it works as in the
 // parent, by the thread that is there; what other threads referred to stays alive for good, and
 // what waited to be destroyed by them waits for ever. What is alive when it goes, since a reference
-// was left or in cycles, is logged, and its destructors do not run (call Collect first, where there
-// may be cycles); a reference that was left reads as null from then on. To destroy one with a
-// thread of its own (Detect::kBackground) is a safepoint, and not for what that thread calls. A
-// Domain that is destroyed while threads are attached goes with the last of them.
+// was left or in cycles, is logged, with the most frequent types, and its destructors do not run
+// (call Collect first, where there may be cycles); a reference that was left reads as null from
+// then on. To destroy one while anything is alive, or with a thread of its own
+// (Detect::kBackground), is a safepoint; the latter is not for what that thread calls. A Domain
+// that is destroyed while threads are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());

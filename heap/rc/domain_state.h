@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -116,6 +117,8 @@ class DomainState {
   void SetNextDetection(int64_t dead) ABSL_LOCKS_EXCLUDED(mu_);
   void UpdateDetectAt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AtFork(platform::ForkStep step);
+  // What it has done and leaves behind. When it goes.
+  std::string Report();
 
   Heap& heap_;
   const DomainOptions options_;
