@@ -7,15 +7,23 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 
 namespace ebb::rc {
 namespace {
 
+// Some hundred bytes of stack for each would be too many in either case.
+#if defined(__OPTIMIZE__) && !defined(ABSL_HAVE_ADDRESS_SANITIZER) && \
+    !defined(ABSL_HAVE_THREAD_SANITIZER)
+constexpr int64_t kLength = 10'000'000;
+#else
+constexpr int64_t kLength = 1'000'000;
+#endif
+
 void DropALongList(Reclaim reclaim) {
-  Counting c({.reclaim = reclaim}, 256 << 20);
-  constexpr int64_t kLength = 1'000'000;  // some hundred bytes of stack each would be too many
+  Counting c({.reclaim = reclaim}, kLength * 128);
   Ptr<Link> head;
   for (int64_t i = 0; i < kLength; ++i) head = MakePtr<Link>(std::move(head), nullptr, i);
   EXPECT_EQ(c.alive(), kLength);
