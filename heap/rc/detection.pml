@@ -11,7 +11,7 @@
  *   - what only a ring referred to all the time has been executed in the end (assertion).
  *
  * Not shown: that what is moved out of a Field must be counted (inv.field-moves). That takes
- * objects of two Fields.
+ * objects of two Fields: heap/rc/field_moves.pml.
  *
  * A change of a word is one step, since it is one compare-and-swap, and so is a load or a store of
  * a Field; what is done under the lock of PardonForUpgrade is one. Sequentially consistent.
