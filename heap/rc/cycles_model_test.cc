@@ -1,7 +1,7 @@
 // Agrees with a naive model: random programs over Ptrs, Fields, Weaks, finalizers and threads, of
 // which one at a time takes a step. When nothing is found any more those objects are there, and no
 // others, that the program's Ptrs lead to; and what is gone was finalized once before, if it has a
-// finalizer.
+// finalizer. After each step an object's count is the number of references that there are to it.
 
 #include <algorithm>
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
@@ -25,6 +26,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
+#include "heap/rc/recount_for_test.h"
 
 namespace ebb::rc {
 namespace {
@@ -142,6 +144,23 @@ class Program {
       } else if (!once_lost_.contains(weak_names_[i])) {
         ASSERT_NE(upgraded, 0);
       }
+    }
+  }
+
+  // That each object's count is what is found by looking at all references, but for one that a
+  // queue may have, if `queues` may have any; and if not, and nothing waits for its finalizer
+  // (`settled`), that there is a reference to each object.
+  void CheckCounts(Domain& domain, bool queues, bool settled) const {
+    std::vector<const internal::Cell*> held;
+    for (const Ptr<Actor>& ptr : ptrs_) held.push_back(ptr.cell());
+    for (const auto& [cell, found] : internal::Recount(domain, held)) {
+      ASSERT_TRUE(cell->has_object()) << found << " references to nothing";
+      if (found == 0) {
+        ASSERT_FALSE(settled) << "alive without a reference";
+        continue;  // dead, or only a queue's
+      }
+      ASSERT_GE(cell->Count(), found);
+      ASSERT_LE(cell->Count(), found + (queues ? 1 : 0));
     }
   }
 
@@ -290,6 +309,24 @@ class Threads {
     }
   }
 
+  // What one drops, another may have to destroy. Whether there was anything to do.
+  bool StepAll() {
+    bool any = false;
+    for (bool more = true; more;) {
+      const DomainStats before = c_.domain.stats();
+      for (size_t i = 0; i <= workers_.size(); ++i) {
+        Run(i, [](Owner* owner) {
+          while (owner != nullptr && owner->Step()) {
+          }
+        });
+      }
+      const DomainStats after = c_.domain.stats();
+      more = after.destroyed != before.destroyed || after.finalized != before.finalized;
+      any = any || more;
+    }
+    return any;
+  }
+
  private:
   // Meanwhile workers merge what they are asked to, and do nothing else.
   absl::StatusOr<Detection> Collect() {
@@ -309,27 +346,16 @@ class Threads {
     return detection;
   }
 
-  // What one drops, another may have to destroy. Whether there was anything to do.
-  bool StepAll() {
-    bool any = false;
-    for (bool more = true; more;) {
-      const DomainStats before = c_.domain.stats();
-      for (size_t i = 0; i <= workers_.size(); ++i) {
-        Run(i, [](Owner* owner) {
-          while (owner != nullptr && owner->Step()) {
-          }
-        });
-      }
-      const DomainStats after = c_.domain.stats();
-      more = after.destroyed != before.destroyed || after.finalized != before.finalized;
-      any = any || more;
-    }
-    return any;
-  }
-
   Counting& c_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };
+
+// Sanitizers make a look at all cells slow.
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+constexpr int kStepsPerRecount = 7;
+#else
+constexpr int kStepsPerRecount = 1;
+#endif
 
 void RunPrograms(int owners, int others) {
   for (uint64_t seed = 1; seed <= 25; ++seed) {
@@ -340,9 +366,18 @@ void RunPrograms(int owners, int others) {
     Threads threads(c, owners, others);
     for (int step = 0; step < 300; ++step) {
       threads.Run(random(), [&](Owner* owner) { program.Step(/*may_make=*/owner != nullptr); });
+      if (step % kStepsPerRecount == 0) {
+        program.CheckCounts(c.domain, /*queues=*/owners + others > 0, /*settled=*/false);
+        if (seed % 2 == 0) {
+          threads.StepAll();
+          program.CheckCounts(c.domain, /*queues=*/false, /*settled=*/true);
+        }
+      }
+      if (testing::Test::HasFatalFailure()) return;
       if (step % 10 != 9) continue;
       threads.CollectAll(program);
       program.Compare();
+      program.CheckCounts(c.domain, /*queues=*/false, /*settled=*/true);
       if (testing::Test::HasFatalFailure()) return;
     }
     // Finalizers may revive some, once.
@@ -354,6 +389,22 @@ void RunPrograms(int owners, int others) {
     EXPECT_EQ(c.alive(), 0);
     ASSERT_TRUE(c.heap->Verify().ok());
   }
+}
+
+// What the programs are checked by.
+TEST(RecountTest, FindsEachReference) {
+  Counting c;
+  Ptr<Link> first = MakePtr<Link>(), second = MakePtr<Link>(first, first, 0), copy = first;
+  first->other = first;
+  const auto all = internal::Recount(c.domain, {first.cell(), second.cell(), copy.cell(), nullptr});
+  EXPECT_EQ(all.size(), 2u);
+  EXPECT_EQ(all.at(first.cell()), 5);
+  EXPECT_EQ(all.at(first.cell()), first.use_count());
+  EXPECT_EQ(all.at(second.cell()), 1);
+  EXPECT_EQ(internal::Recount(c.domain, {second.cell()}).at(first.cell()), 3);
+  first->other = nullptr;
+  EXPECT_EQ(internal::Recount(c.domain, {}).at(first.cell()), 2);
+  EXPECT_EQ(internal::Recount(c.domain, {}).at(second.cell()), 0);
 }
 
 TEST(CyclesModelTest, AgreesWithReachability) { RunPrograms(/*owners=*/0, /*others=*/0); }
