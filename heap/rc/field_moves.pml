@@ -4,8 +4,7 @@
  * Two cells whose objects have two Fields each, which lead to either of the two, or nowhere. A
  * thread that may have a reference to one of them, and reaches the other by Fields alone, moves
  * references from Field to Field, out of Fields and into them, and drops. Another one detects: it
- * reads one Field at a time, subtracts what it finds from the counts that it has recorded, and
- * condemns what is left with no reference from outside. What must hold:
+ * reads one Field at a time, counts what it finds, and condemns what has no other references. What must hold:
  *   - what is executed has no reference from outside, nor does anybody get to it any more
  *     (assertions);
  *   - what nobody has had a reference to all the time has been executed in the end (assertion).
@@ -158,8 +157,7 @@ proctype Mutator() {
 }
 
 bool found[2];                 /* not known to be alive */
-byte recorded[2];
-short from_outside[2];
+byte inside[2];                /* references that were found in Fields */
 
 /* c, and what it leads to, is neither found nor a suspect any more. */
 inline Spare(c) {
@@ -177,50 +175,23 @@ inline Spare(c) {
 }
 inline SpareAlone(c) { atomic { found[c] = false; suspect[c] = false; condemned[c] = false } }
 
-inline Record(c) {
-  atomic {
-    if
-    :: suspect[c] && !dead[c] -> recorded[c] = count[c]
-    :: else -> recorded[c] = 0
-    fi
-  };
-  if
-  :: found[c] && recorded[c] == 0 -> Spare(c)
-  :: else -> skip
-  fi
-}
-
-inline SubtractField(f) {
+inline CountField(f) {
   target = field[f];
   if
-  :: target != kNone && found[target] -> from_outside[target]--
+  :: target != kNone && found[target] -> inside[target]++
   :: else -> skip
   fi
 }
-inline Subtract(c) {
+inline CountFieldsOf(c) {
   if
-  :: found[c] -> SubtractField(2 * c); SubtractField(2 * c + 1)
+  :: found[c] -> CountField(2 * c); CountField(2 * c + 1)
   :: else -> skip
   fi
 }
-inline SpareOne(c) {
-  if
-  :: found[c] && from_outside[c] != 0 -> Spare(c); spared = true
-  :: else -> skip
-  fi
-}
-inline SpareWhatIsReferredTo() {
-  do
-  :: atomic { spared = false; from_outside[0] = recorded[0]; from_outside[1] = recorded[1] };
-    Subtract(0);
-    Subtract(1);
-    SpareOne(0);
-    SpareOne(1);
-    if
-    :: !spared -> break
-    :: else -> skip
-    fi
-  od
+inline CountInside() {
+  atomic { inside[0] = 0; inside[1] = 0 };
+  CountFieldsOf(0);
+  CountFieldsOf(1)
 }
 
 /* Fails: it is not condemned, or not any more. */
@@ -228,7 +199,7 @@ inline Look(c, was_condemned) {
   if
   :: found[c] ->
     atomic {
-      failed = !(suspect[c] && !dead[c] && count[c] == recorded[c]) ||
+      failed = !(suspect[c] && !dead[c] && count[c] > 0 && count[c] == inside[c]) ||
                condemned[c] != was_condemned;
       condemned[c] = condemned[c] || !failed
     };
@@ -254,19 +225,17 @@ inline Execute(c) {
 
 proctype Detector() {
   byte target;
-  bool failed, spared, all = true;
+  bool failed, all = true;
   atomic { found[0] = true; found[1] = true };
   suspect[0] = true;
   suspect[1] = true;
-  Record(0);
-  Record(1);
-  SpareWhatIsReferredTo();
+  CountInside();
   Look(0, false);
   Look(1, false);
   do
   :: all -> break
   :: else ->
-    SpareWhatIsReferredTo();
+    CountInside();
     all = true;
     Look(0, true);
     Look(1, true)

@@ -46,6 +46,8 @@ constinit thread_local Owner* Owner::newest = nullptr;
 // Release, when it was not one of several that the owner has.
 void Cell::ReleaseSlow(Cell& cell) {
   Outcome outcome;
+  // What waits may be destroyed by its list's holder as soon as it has no reference.
+  const CellTable& table = *cell.chunk().table;
   // Relaxed: as in Release, which has just counted down if it is this thread's.
   if (cell.owner_.load(std::memory_order_relaxed) == internal::this_thread) {
     outcome = cell.MergeZero();
@@ -56,7 +58,7 @@ void Cell::ReleaseSlow(Cell& cell) {
   }
   if (outcome == Outcome::kDead) Owner::Died(cell);
   if (outcome == Outcome::kWaits) [[unlikely]]
-    Owner::DiedAgain(cell);
+    Owner::DiedAgain(table);
 }
 
 Owner::Owner(Domain& domain, Mutator& mutator)
@@ -383,8 +385,8 @@ void Owner::Died(Cell& cell) {
 }
 
 // It may have waited for long, and in this thread's list.
-void Owner::DiedAgain(Cell& cell) {
-  Owner* owner = Find(*cell.chunk().table);
+void Owner::DiedAgain(const CellTable& table) {
+  Owner* owner = Find(table);
   if (owner == nullptr || owner->lazy_) return;
   owner->waiting_.MakeAllDue();
   if (owner->destroying_ || !owner->MayDestroy()) return;

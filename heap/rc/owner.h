@@ -91,8 +91,8 @@ class Owner {
 
   // For references, by any thread. The last counted one of a cell has gone.
   static void Died(internal::Cell& cell);
-  // The same of one that waits already, in whosever list.
-  static void DiedAgain(internal::Cell& cell);
+  // The same of one that waits already, in whosever list. The table may be gone.
+  static void DiedAgain(const internal::CellTable& table);
   // The last of any kind has gone.
   static void Free(internal::Cell& cell);
 
