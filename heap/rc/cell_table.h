@@ -1,4 +1,4 @@
-// CellTable: the cells of one domain. Design: docs/design/counting.md#cells
+// CellTable: the cells of one domain. Design: docs/design/cells.md
 
 #ifndef EBB_HEAP_RC_CELL_TABLE_H_
 #define EBB_HEAP_RC_CELL_TABLE_H_
