@@ -1,9 +1,10 @@
-// Agrees with a naive model: random programs over Ptrs, Fields, Weaks, finalizers and threads, of
-// which one at a time takes a step. When nothing is found any more those objects are there, and no
-// others, that the program's Ptrs lead to; and what is gone was finalized once before, if it has a
+// Agrees with a naive model: random programs over Ptrs, Fields, Weaks, Locals, finalizers and
+// threads, of which one at a time takes a step. When nothing is found any more those objects are
+// there, and no others, that the program's Ptrs and Locals lead to; and what is gone was finalized once before, if it has a
 // finalizer. After each step an object's count is the number of references that there are to it.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -49,12 +50,14 @@ class Program {
  public:
   explicit Program(uint64_t seed) : random_(seed) {}
 
-  void Step(bool may_make) {
+  // By a thread with an Owner, or without.
+  void Step(Owner* owner) {
+    if (owner != nullptr && random_() % 4 == 0) return StepLocals(*owner);
     const size_t a = Place(), b = Place();
     switch (random_() % 9) {
       case 0:
       case 1:
-        if (may_make) Set(a, Make(ptrs_[b]));
+        if (owner != nullptr) Set(a, Make(ptrs_[b]));
         break;
       case 2:
         Set(a, nullptr);
@@ -134,6 +137,13 @@ class Program {
         ASSERT_EQ(HasFinalizer(name), finalized_.contains(name)) << name;
       }
     }
+    for (const auto& [owner, locals] : locals_) {
+      for (const NamedLocal& local : locals) {
+        if (local.local.has_value()) {
+          ASSERT_EQ(NameOf(*local.local), local.name);
+        }
+      }
+    }
     for (size_t i = 0; i < kPlaces; ++i) {
       ASSERT_EQ(NameOf(ptrs_[i]), names_[i]);
       const int64_t upgraded = NameOf(weaks_[i].Upgrade());
@@ -149,14 +159,20 @@ class Program {
 
   // That each object's count is what is found by looking at all references, but for one that a
   // queue may have, if `queues` may have any; and if not, and nothing waits for its finalizer
-  // (`settled`), that there is a reference to each object.
+  // (`settled`), that there is a reference or a Local to each object.
   void CheckCounts(Domain& domain, bool queues, bool settled) const {
     std::vector<const internal::Cell*> held;
     for (const Ptr<Actor>& ptr : ptrs_) held.push_back(ptr.cell());
+    std::set<const internal::Cell*> named;
+    for (const auto& [owner, locals] : locals_) {
+      for (const NamedLocal& local : locals) {
+        if (local.local.has_value()) named.insert(local.local->cell());
+      }
+    }
     for (const auto& [cell, found] : internal::Recount(domain, held)) {
       ASSERT_TRUE(cell->has_object()) << found << " references to nothing";
       if (found == 0) {
-        ASSERT_FALSE(settled) << "alive without a reference";
+        ASSERT_FALSE(settled && !named.contains(cell)) << "alive without a reference";
         continue;  // dead, or only a queue's
       }
       ASSERT_GE(cell->Count(), found);
@@ -167,12 +183,51 @@ class Program {
   void DropAll() {
     for (size_t i = 0; i < kPlaces; ++i) Set(i, nullptr);
   }
+  // By its thread, before the Owner goes.
+  void DropLocals(const Owner& owner) { locals_.erase(&owner); }
 
  private:
   static constexpr size_t kPlaces = 10;
   struct Edges {
     int64_t left = 0, right = 0;
   };
+
+  struct NamedLocal {
+    std::optional<Local<Actor>> local;
+    int64_t name = 0;
+  };
+
+  // What a thread does with its own.
+  void StepLocals(Owner& owner) {
+    std::array<NamedLocal, 4>& locals = locals_[&owner];
+    NamedLocal& a = locals[random_() % locals.size()];
+    NamedLocal& b = locals[random_() % locals.size()];
+    switch (random_() % 6) {
+      case 0:
+      case 1: {
+        const Ptr<Actor>& ptr = ptrs_[Place()];
+        a.local.emplace(owner, ptr);
+        a.name = NameOf(ptr);
+        break;
+      }
+      case 2:
+        a = NamedLocal();
+        break;
+      case 3:
+        if (!a.local.has_value() || !b.local.has_value()) break;
+        *a.local = *b.local;
+        a.name = b.name;
+        break;
+      case 4:
+        if (!a.local.has_value() || b.name == 0) break;
+        a.name = NameOf((*b.local)->left);
+        *a.local = (*b.local)->left;
+        break;
+      case 5:
+        if (a.local.has_value()) Set(Place(), *a.local);
+        break;
+    }
+  }
 
   static bool HasFinalizer(int64_t name) { return name % 3 == 0; }
   template <typename P>
@@ -199,6 +254,9 @@ class Program {
   std::set<int64_t> Reached() {
     std::set<int64_t> reached;
     std::vector<int64_t> todo(std::begin(names_), std::end(names_));
+    for (const auto& [owner, locals] : locals_) {
+      for (const NamedLocal& local : locals) todo.push_back(local.name);
+    }
     while (!todo.empty()) {
       const int64_t name = todo.back();
       todo.pop_back();
@@ -217,6 +275,7 @@ class Program {
   std::set<int64_t> once_lost_;
   Ptr<Actor> ptrs_[kPlaces];
   int64_t names_[kPlaces] = {};  // 0: null
+  std::map<const Owner*, std::array<NamedLocal, 4>> locals_;
   Weak<Actor> weaks_[kPlaces];
   int64_t weak_names_[kPlaces] = {};
   bool has_read_null_[kPlaces] = {};
@@ -309,6 +368,14 @@ class Threads {
     }
   }
 
+  void DropLocals(Program& program) {
+    for (size_t i = 0; i <= workers_.size(); ++i) {
+      Run(i, [&program](Owner* owner) {
+        if (owner != nullptr) program.DropLocals(*owner);
+      });
+    }
+  }
+
   // What one drops, another may have to destroy. Whether there was anything to do.
   bool StepAll() {
     bool any = false;
@@ -365,7 +432,7 @@ void RunPrograms(int owners, int others) {
     Program program(seed);
     Threads threads(c, owners, others);
     for (int step = 0; step < 300; ++step) {
-      threads.Run(random(), [&](Owner* owner) { program.Step(/*may_make=*/owner != nullptr); });
+      threads.Run(random(), [&](Owner* owner) { program.Step(owner); });
       if (step % kStepsPerRecount == 0) {
         program.CheckCounts(c.domain, /*queues=*/owners + others > 0, /*settled=*/false);
         if (seed % 2 == 0) {
@@ -380,6 +447,7 @@ void RunPrograms(int owners, int others) {
       program.CheckCounts(c.domain, /*queues=*/false, /*settled=*/true);
       if (testing::Test::HasFatalFailure()) return;
     }
+    threads.DropLocals(program);
     // Finalizers may revive some, once.
     for (int i = 0; i < 100 && c.alive() > 0; ++i) {
       program.DropAll();
