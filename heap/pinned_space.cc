@@ -17,6 +17,11 @@ using platform::Bytes;
 namespace {
 constexpr Bytes kChunk{PinnedSpace::kChunkBytes};
 
+Bytes TableBytes(Bytes range) {
+  const int64_t chunks = range / PinnedSpace::Footprint() + 1;
+  return RoundUp((PinnedSpace::Footprint() - kChunk) * chunks, kChunk);
+}
+
 // Calls f(index) for each bit that is set.
 template <typename F>
 void ForEachBit(size_t word_index, uint64_t word, F&& f) {
@@ -27,7 +32,12 @@ void ForEachBit(size_t word_index, uint64_t word, F&& f) {
 }  // namespace
 
 PinnedSpace::PinnedSpace(platform::System& system, copyspace::Ledger& ledger, AddressRange range)
-    : system_(system), ledger_(ledger), range_(range), frontier_(range.begin) {}
+    : system_(system),
+      ledger_(ledger),
+      table_{range.end() - TableBytes(range.size).size(), TableBytes(range.size)},
+      range_{range.begin, range.size - table_.size},
+      frontier_(range_.begin),
+      table_committed_(table_.begin) {}
 
 // Classes 0.. are 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 ...
 size_t PinnedSpace::SlotBytes(int size_class) {
@@ -44,11 +54,12 @@ int PinnedSpace::ClassOf(size_t bytes) {
 }
 
 uintptr_t PinnedSpace::TakeSlot(Chunk& chunk) {
-  for (size_t word = 0; word < kMapWords; ++word) {
+  for (size_t word = chunk.first_word; word < kMapWords; ++word) {
     const size_t bit = static_cast<size_t>(std::countr_one(chunk.allocated[word]));
     const size_t index = word * 64 + bit;
     if (bit == 64) continue;
     if (index >= chunk.slot_count) break;
+    chunk.first_word = static_cast<uint32_t>(word);
     chunk.allocated[word] |= uint64_t{1} << bit;
     // Until the chunk has been swept in this cycle. Relaxed: who reads the mark got the reference
     // from this thread in an ordered way.
@@ -61,55 +72,63 @@ uintptr_t PinnedSpace::TakeSlot(Chunk& chunk) {
   return 0;
 }
 
-absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes keep_free) {
-  if (!ledger_.TryDebit(kChunk, keep_free)) {
+absl::Status PinnedSpace::CommitChunk() {
+  if (range_.end() - frontier_ < kChunkBytes) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("pinned objects want ", kChunk, "; the heap has ",
+        absl::StrCat("the ", range_.size,
+                     " of address space reserved for pinned objects are used up: raise "
+                     "Options::reserve_bytes"));
+  }
+  const uintptr_t element_end = reinterpret_cast<uintptr_t>(&ChunkOf(frontier_) + 1);
+  if (element_end > table_committed_) {
+    absl::Status status = system_.Commit({table_committed_, kTableStep}, "marks of pinned objects");
+    if (!status.ok()) return status;
+    table_committed_ += kTableStep.size();
+  }
+  absl::Status status = system_.Commit({frontier_, kChunk}, "pinned objects");
+  if (status.ok()) frontier_ += kChunkBytes;
+  return status;
+}
+
+absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes keep_free) {
+  std::vector<Chunk*>& chunks = classes_[size_class].chunks;
+  if (chunks.size() == chunks.capacity()) chunks.reserve(2 * chunks.size() + 1);  // may throw
+  if (!ledger_.TryDebit(Footprint(), keep_free)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("pinned objects want ", Footprint(), "; the heap has ",
                      ledger_.limit() - ledger_.used(), " of ", ledger_.limit(), " left"));
   }
-  uintptr_t begin = 0;
+  uintptr_t begin = frontier_;
   if (!free_.empty()) {
     begin = free_.back();
     free_.pop_back();
-  } else {
-    absl::Status status;
-    if (range_.end() - frontier_ < kChunkBytes) {
-      status = absl::ResourceExhaustedError(
-          absl::StrCat("the ", range_.size,
-                       " of address space reserved for pinned objects are used up: raise "
-                       "Options::reserve_bytes"));
-    } else {
-      status = system_.Commit({frontier_, kChunk}, "pinned objects");
-    }
-    if (!status.ok()) {
-      ledger_.Credit(kChunk);
-      return status;
-    }
-    begin = std::exchange(frontier_, frontier_ + kChunkBytes);
+  } else if (absl::Status status = CommitChunk(); !status.ok()) {
+    ledger_.Credit(Footprint());
+    return status;
   }
-  // The pages are zero: fresh, or given back since.
-  Chunk* chunk = reinterpret_cast<Chunk*>(begin);
+  // Nothing in it is allocated or marked: fresh, or swept.
+  Chunk* chunk = &ChunkOf(begin);
+  chunk->begin = begin;
   chunk->size_class = size_class;
   chunk->slot_bytes = static_cast<uint32_t>(SlotBytes(size_class));
   chunk->swept_in = sweep_begun_in_;
   chunk->slot_count = static_cast<uint32_t>((kChunkBytes - kFirstSlot) / chunk->slot_bytes);
-  chunks_[size_class].push_back(chunk);
+  chunk->first_word = 0;
+  chunks.push_back(chunk);
   return chunk;
 }
 
 absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_free) {
   const int size_class = ClassOf(object_bytes);
   absl::MutexLock lock(&mu_);
-  uintptr_t slot = 0;
-  for (Chunk* chunk : chunks_[size_class]) {
-    if (chunk->in_use < chunk->slot_count) slot = TakeSlot(*chunk);
-    if (slot != 0) break;
+  auto& [chunks, first] = classes_[size_class];
+  while (first < chunks.size() && chunks[first]->in_use == chunks[first]->slot_count) ++first;
+  if (first == chunks.size()) {
+    if (absl::StatusOr<Chunk*> chunk = NewChunk(size_class, keep_free); !chunk.ok()) {
+      return chunk.status();
+    }
   }
-  if (slot == 0) {
-    absl::StatusOr<Chunk*> chunk = NewChunk(size_class, keep_free);
-    if (!chunk.ok()) return chunk.status();
-    slot = TakeSlot(**chunk);
-  }
+  const uintptr_t slot = TakeSlot(*chunks[first]);
   object_bytes_ += Bytes(static_cast<int64_t>(SlotBytes(size_class)));
   allocated_bytes_ += Bytes(static_cast<int64_t>(SlotBytes(size_class)));
   std::memset(reinterpret_cast<void*>(slot), 0, SlotBytes(size_class));
@@ -142,6 +161,7 @@ void PinnedSpace::ClearMarks(const copyspace::MutatorsStopped&) {
 uint32_t PinnedSpace::FreeUnmarkedSlots(Chunk& chunk) {
   const uint32_t before = chunk.in_use;
   chunk.in_use = 0;
+  chunk.first_word = 0;
   for (size_t word = 0; word < kMapWords; ++word) {
     // Relaxed: nobody marks any more.
     chunk.allocated[word] &= chunk.marked[word].exchange(0, std::memory_order_relaxed);
@@ -150,13 +170,15 @@ uint32_t PinnedSpace::FreeUnmarkedSlots(Chunk& chunk) {
   return before - chunk.in_use;
 }
 
-void PinnedSpace::SweepChunk(std::vector<Chunk*>& chunks, size_t index) {
+void PinnedSpace::SweepChunk(SizeClass& size_class, size_t index) {
+  std::vector<Chunk*>& chunks = size_class.chunks;
   Chunk* chunk = chunks[index];
   if (chunk->swept_in == cycle_) return;
   chunk->swept_in = cycle_;
   const Bytes freed = Bytes(chunk->slot_bytes) * FreeUnmarkedSlots(*chunk);
   object_bytes_ -= freed;
   freed_bytes_ += freed;
+  if (freed > Bytes(0)) size_class.first_with_room = std::min(size_class.first_with_room, index);
   if (chunk->in_use > 0) return;
   AddSwept(*chunk);
   chunks[index] = chunks.back();
@@ -170,12 +192,12 @@ void PinnedSpace::Sweep() {
     absl::MutexLock lock(&mu_);
     sweep_begun_in_ = cycle_;
   }
-  for (int size_class = 0; size_class < kClasses; ++size_class) {
+  for (int i = 0; i < kClasses; ++i) {
     for (size_t left = std::numeric_limits<size_t>::max(); left > 0;) {
       absl::MutexLock lock(&mu_);
-      std::vector<Chunk*>& chunks = chunks_[size_class];
-      left = std::min(left, chunks.size());
-      if (left > 0) SweepChunk(chunks, --left);
+      SizeClass& size_class = classes_[i];
+      left = std::min(left, size_class.chunks.size());
+      if (left > 0) SweepChunk(size_class, --left);
     }
   }
 }
@@ -195,13 +217,12 @@ absl::Status PinnedSpace::ReleaseSwept() {
   absl::Status first_failure;
   while (next != nullptr) {
     Chunk& chunk = *std::exchange(next, next->next_swept);
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(&chunk);
-    absl::Status status = system_.Discard({begin, kChunk}, "empty chunk of pinned objects");
+    absl::Status status = system_.Discard({chunk.begin, kChunk}, "empty chunk of pinned objects");
     absl::MutexLock lock(&mu_);
     --releasing_;
     if (status.ok()) {
-      ledger_.Credit(kChunk);
-      free_.push_back(begin);
+      ledger_.Credit(Footprint());
+      free_.push_back(chunk.begin);
     } else {
       first_failure.Update(status);
       AddSwept(chunk);
@@ -212,8 +233,8 @@ absl::Status PinnedSpace::ReleaseSwept() {
 
 void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
   absl::MutexLock lock(&mu_);
-  for (const auto& chunks : chunks_) {
-    for (const Chunk* chunk : chunks) {
+  for (const SizeClass& size_class : classes_) {
+    for (const Chunk* chunk : size_class.chunks) {
       for (size_t word = 0; word < kMapWords; ++word) {
         // Relaxed: a mark that is set meanwhile will be scanned by its setter.
         const uint64_t bits =
@@ -226,8 +247,8 @@ void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const 
 
 void PinnedSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
   absl::MutexLock lock(&mu_);
-  for (const auto& chunks : chunks_) {
-    for (const Chunk* chunk : chunks) {
+  for (const SizeClass& size_class : classes_) {
+    for (const Chunk* chunk : size_class.chunks) {
       for (size_t word = 0; word < kMapWords; ++word) {
         ForEachBit(word, chunk->allocated[word],
                    [&](size_t index) { visit(chunk->SlotAt(index) + 8); });
@@ -267,15 +288,20 @@ absl::Status PinnedSpace::CheckInvariants() const {
   for (const Chunk* chunk = swept_; chunk != nullptr; chunk = chunk->next_swept) ++chunk_count;
   Bytes bytes;
   for (int size_class = 0; size_class < kClasses; ++size_class) {
-    for (const Chunk* chunk : chunks_[size_class]) {
+    const auto& [chunks, first] = classes_[size_class];
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const Chunk* chunk = chunks[i];
       ++chunk_count;
       uint32_t in_use = 0;
       for (uint64_t word : chunk->allocated) in_use += static_cast<uint32_t>(std::popcount(word));
-      if (chunk->size_class != size_class || chunk->in_use != in_use || in_use == 0) {
+      const bool has_room = in_use < chunk->slot_count;
+      if (chunk->size_class != size_class || chunk->in_use != in_use || in_use == 0 ||
+          (has_room && i < first)) {
         return absl::InternalError(absl::StrCat(
-            "chunk of pinned objects at ", absl::Hex(reinterpret_cast<uintptr_t>(chunk)), ": ",
-            in_use, " slots allocated, ", chunk->in_use, " counted, size class ", chunk->size_class,
-            " on list ", size_class));
+            "chunk of pinned objects at ", absl::Hex(chunk->begin), ": ", in_use, " of ",
+            chunk->slot_count, " slots allocated, ", chunk->in_use, " counted, size class ",
+            chunk->size_class, " on list ", size_class, ", where the first of ", first,
+            " chunks are full"));
       }
       bytes += Bytes(chunk->slot_bytes) * in_use;
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "heap/in_place_space_for_test.h"
@@ -14,7 +15,7 @@ namespace {
 
 using platform::MiB;
 
-constexpr platform::Bytes kChunk(PinnedSpace::kChunkBytes);
+constexpr platform::Bytes kChunk = PinnedSpace::Footprint();
 
 class PinnedSpaceTest : public InPlaceSpaceForTest<PinnedSpace> {
  protected:
@@ -42,6 +43,28 @@ TEST_F(PinnedSpaceTest, ObjectsOfOneSizeShareAChunk) {
   for (int i = 0; i < 1000; ++i) EXPECT_NE(Allocate(32), 0u);
   EXPECT_EQ(ledger_.used(), kChunk);
   EXPECT_EQ(space_.object_bytes(), Bytes(32) * 1000);
+}
+
+// inv.marks-aside: a forked child that marks and sweeps leaves pages with objects shared.
+TEST_F(PinnedSpaceTest, ACycleWritesToNoPageWithObjects) {
+  std::vector<Reference> live;
+  for (int i = 0; i < 5000; ++i) live.push_back(Allocate(i % 2 == 0 ? 32 : 400));
+  std::ranges::sort(live);
+  std::vector<uintptr_t> chunks;
+  for (Reference object : live) {
+    const uintptr_t chunk = object & ~(PinnedSpace::kChunkBytes - 1);
+    if (chunks.empty() || chunks.back() != chunk) chunks.push_back(chunk);
+  }
+  const auto protect = [&](platform::Access access) {
+    for (uintptr_t chunk : chunks) {
+      ASSERT_TRUE(
+          system_.Protect({chunk, Bytes(PinnedSpace::kChunkBytes)}, access, "test").ok());
+    }
+  };
+  protect(platform::Access::kNone);
+  Cycle(live);
+  protect(platform::Access::kReadWrite);
+  EXPECT_EQ(ledger_.used(), kChunk * static_cast<int64_t>(chunks.size()));
 }
 
 TEST_F(PinnedSpaceTest, TheLargestObjectFits) {
