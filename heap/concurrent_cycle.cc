@@ -68,6 +68,7 @@ absl::StatusOr<std::optional<CycleResult>> ConcurrentCycle::Flip(NotePause note_
   if (!nursery_is_empty) return parts_.Run(*pause);
   const platform::Bytes in_copies = spaces_.copy().allocated_bytes();
   parts_.Flip(pause->stopped());
+  trace_.BeginFreezing(/*may_freeze=*/true, pause->stopped());
   const auto mutators = static_cast<int64_t>(pause->mutators().size());
   pacer_.BeginCycle(in_copies, mutators + trace_.threads_beside_mutators(), pause->stopped());
   trace_.weak_reads().Begin(pause->stopped());

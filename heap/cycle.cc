@@ -68,10 +68,12 @@ absl::StatusOr<CycleResult> Cycle::RunOne(const Safepoints::Pause& pause, bool i
   // What was active becomes from-space, and nothing is marked.
   Flip(stopped);
   if (in_part) spaces_.copy().EvacuateInPart(stopped);
+  // Copies go where no cycle moves them, if that is wanted.
+  trace_.BeginFreezing(/*may_freeze=*/!in_part, stopped);
   // Every object that a root leads to is copied or marked, and every reference to it forwarded.
-  trace_.failures().SetInPart(in_part);
+  trace_.rules().SetInPart(in_part);
   result.trace = ForwardAll(pause.mutators());
-  trace_.failures().SetInPart(false);
+  trace_.rules().SetInPart(false);
   // A weak reference to what was not reached is null from here on.
   ClearWeakRoots();
   // Objects that could not be copied stay, among the remains of those that could.

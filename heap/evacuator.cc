@@ -1,12 +1,20 @@
 #include "heap/evacuator.h"
 
 #include "heap/align.h"
+#include "heap/freezer.h"
 
 namespace ebb::internal {
 
 uintptr_t Evacuator::AllocateSlow(copyspace::Reference from, const TypeInfo& type,
                                   size_t bytes) noexcept {
-  if (failures_.Next(from)) return 0;
+  Freezer* const freezer = rules_.freezer();
+  if (rules_.Next(from)) {
+    if (freezer != nullptr) freezer->NoteLeft(bytes);
+    return 0;
+  }
+  if (freezer != nullptr) {
+    if (const uintptr_t header = freezer->Allocate(bytes, type.align16); header != 0) return header;
+  }
   for (;;) {
     if (uintptr_t header = AllocateAligned(allocator_, bytes, type.align16); header != 0) {
       return header;

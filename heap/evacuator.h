@@ -37,16 +37,29 @@ struct EvacuationCounts {
   }
 };
 
-// Evacuations that are to fail: every Nth of a heap (StressOptions::fail_evacuation); in a cycle
-// that evacuates in part, those of what is to stay instead. Thread-safe.
-class EvacuationFailures {
+class Freezer;
+
+// Evacuations that are not ordinary. Some are to fail: every Nth of a heap
+// (StressOptions::fail_evacuation); in a cycle that evacuates in part, those of what is to stay
+// instead. In a cycle that freezes, objects go elsewhere. Thread-safe.
+class EvacuationRules {
  public:
-  explicit EvacuationFailures(int64_t every) : every_(every) {}
+  explicit EvacuationRules(int64_t every) : every_(every) {}
   // In a pause, before anybody evacuates: whether the cycle is one of CopySpace::EvacuateInPart.
-  void SetInPart(bool in_part) { in_part_ = in_part; }
+  void SetInPart(bool in_part) {
+    in_part_ = in_part;
+    SetAllOrdinary();
+  }
   bool in_part() const { return in_part_; }
 
-  bool never() const { return every_ == 0 && !in_part_; }
+  // Likewise: where objects go, if the cycle freezes; else null.
+  void SetFreezer(Freezer* freezer) {
+    freezer_ = freezer;
+    SetAllOrdinary();
+  }
+  Freezer* freezer() const { return freezer_; }
+
+  bool all_ordinary() const { return all_ordinary_; }
   // Whether the evacuation of `from` is to fail.
   bool Next(copyspace::Reference from) {
     if (in_part_) return copyspace::CopySpace::IsToStay(from);
@@ -55,16 +68,20 @@ class EvacuationFailures {
   }
 
  private:
+  void SetAllOrdinary() { all_ordinary_ = every_ == 0 && !in_part_ && freezer_ == nullptr; }
+
   const int64_t every_;
   bool in_part_ = false;
+  Freezer* freezer_ = nullptr;
+  bool all_ordinary_ = every_ == 0;
   std::atomic<int64_t> count_ = 0;
 };
 
 // For its own thread, while a cycle forwards.
 class Evacuator {
  public:
-  Evacuator(copyspace::CopySpace& space, EvacuationFailures& failures)
-      : space_(space), failures_(failures) {}
+  Evacuator(copyspace::CopySpace& space, EvacuationRules& rules)
+      : space_(space), rules_(rules) {}
   Evacuator(const Evacuator&) = delete;
   Evacuator& operator=(const Evacuator&) = delete;
 
@@ -99,7 +116,7 @@ class Evacuator {
   uintptr_t AllocateSlow(copyspace::Reference from, const TypeInfo& type, size_t bytes) noexcept;
 
   copyspace::CopySpace& space_;
-  EvacuationFailures& failures_;
+  EvacuationRules& rules_;
   copyspace::BumpAllocator allocator_;
   EvacuationCounts counts_;
 };
@@ -139,7 +156,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline copyspace::Reference Evacuator::Copy(copyspa
                                                                          const TypeInfo& type) {
   const size_t bytes = type.ObjectBytes(from);
   uintptr_t header = 0;
-  if (!type.align16 && failures_.never()) [[likely]] {
+  if (!type.align16 && rules_.all_ordinary()) [[likely]] {
     header = allocator_.TryAllocate(bytes);
   }
   if (header == 0) [[unlikely]] {

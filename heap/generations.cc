@@ -44,8 +44,8 @@ Generations::Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
       remembered_(spaces.ledger(), spaces.overdraft(), MostChunks(options)),
-      failures_(FailEvery(options)),
-      minor_(spaces, roots, weak_roots, remembered_, failures_),
+      rules_(FailEvery(options)),
+      minor_(spaces, roots, weak_roots, remembered_, rules_),
       allowance_(absl::ToInt64Nanoseconds(options.minor_pause_target), MostAllowed(options)),
       regions_left_(allowance_.regions()) {}
 
@@ -122,9 +122,9 @@ void Generations::BypassNursery(int64_t regions) {
 
 bool Generations::EmptyNursery(const std::vector<Mutator*>& mutators, bool in_part,
                                const copyspace::MutatorsStopped& stopped) {
-  failures_.SetInPart(in_part);
+  rules_.SetInPart(in_part);
   if (nursery_in_use()) Run(mutators, MinorCycle::Survivors::kPromote, stopped);
-  failures_.SetInPart(false);
+  rules_.SetInPart(false);
   return !minor_.anything_left();
 }
 

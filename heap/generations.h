@@ -86,7 +86,7 @@ class Generations {
   const bool poison_;
   const bool may_bypass_;
   RememberedSet remembered_;
-  EvacuationFailures failures_;
+  EvacuationRules rules_;
   MinorCycle minor_;
 
   Allowance allowance_;

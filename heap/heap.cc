@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "heap/heap_core.h"
@@ -40,31 +41,32 @@ absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
   return absl::WrapUnique(new Heap(*std::move(core)));
 }
 
-absl::Status Heap::Collect(CollectKind kind) {
-  const auto collect = [&](Mutator* self) {
-    return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
-  };
+// act(the calling thread's running mutator, or null), which stops mutators.
+absl::Status Heap::Stopping(const char* what,
+                            absl::FunctionRef<absl::Status(Mutator*)> act) {
   Mutator* self = Mutator::Current(*this);
   if (self == nullptr) {
-    absl::Status status = Mutator::CheckThreadMayStop("Heap::Collect");
-    return status.ok() ? collect(nullptr) : status;
+    absl::Status status = Mutator::CheckThreadMayStop(what);
+    return status.ok() ? act(nullptr) : status;
   }
-  if (absl::Status status = self->PassSafepoint("Heap::Collect"); !status.ok()) return status;
-  absl::Status status = collect(self);
+  if (absl::Status status = self->PassSafepoint(what); !status.ok()) return status;
+  absl::Status status = act(self);
   self->RearmFastPath();
   return status;
 }
 
+absl::Status Heap::Collect(CollectKind kind) {
+  return Stopping("Heap::Collect", [&](Mutator* self) {
+    return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
+  });
+}
+
+absl::Status Heap::Freeze() {
+  return Stopping("Heap::Freeze", [this](Mutator* self) { return core_->Freeze(self); });
+}
+
 absl::Status Heap::Verify() {
-  Mutator* self = Mutator::Current(*this);
-  if (self == nullptr) {
-    absl::Status status = Mutator::CheckThreadMayStop("Heap::Verify");
-    return status.ok() ? core_->Verify(nullptr) : status;
-  }
-  if (absl::Status status = self->PassSafepoint("Heap::Verify"); !status.ok()) return status;
-  absl::Status status = core_->Verify(self);
-  self->RearmFastPath();
-  return status;
+  return Stopping("Heap::Verify", [this](Mutator* self) { return core_->Verify(self); });
 }
 
 absl::Status Heap::ReportExternal(int64_t bytes) { return core_->ReportExternal(bytes); }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "heap/histogram.h"
@@ -46,14 +47,15 @@ struct HeapStats {
   int64_t live_bytes = 0;       // of objects, as the last cycle left them, and of what lies beside
                                 // those that it had to retain
   int64_t allocated_bytes = 0;  // of objects and padding, ever; in a region being filled, once
-                                // it is full, at the next cycle, or when the mutator detaches
+                                // it is full, at the next cycle, or when the mutator detaches.
+                                // What is frozen counts again, and where it was as freed
   int64_t freed_bytes = 0;      // likewise, by cycles so far. At a cycle's end allocated_bytes is
                                 // the sum of live_bytes and this, but for what is allocated
                                 // beside it
   int64_t counter_faults = 0;  // cycles that have found that sum to be wrong, or wrong by another
                                // amount than before: a bug of Ebb's, which is logged
   int64_t large_bytes = 0;      // of large objects now
-  int64_t pinned_bytes = 0;     // of pinned objects now
+  int64_t pinned_bytes = 0;     // of pinned and frozen objects now
   int64_t nursery_allowance = 0;  // what may be allocated between two minor cycles, as of the last
   int64_t collector_bytes = 0;  // worklists, part of heap_bytes
   int64_t external_bytes = 0;   // as ReportExternal was told; not part of heap_bytes
@@ -101,6 +103,15 @@ class Heap {
   // kGenerational. The calling thread may be attached or not. FailedPrecondition in a NoSafepoint
   // scope.
   absl::Status Collect(CollectKind kind = CollectKind::kWhole);
+
+  // Moves all that is alive to where no cycle moves it, or pages it out, until it is garbage: for a
+  // process that is about to fork, whose children's cycles then leave those pages shared; best
+  // after what is garbage has been collected. Nothing moves it back. By a cycle, or several: runs,
+  // and stops mutators, as Collect(kWhole) does, and takes memory for a second copy of what moves
+  // until it ends, and for slots of the next of few sizes from then on. What other threads make
+  // meanwhile is not frozen. Errors: as of Collect; ResourceExhausted if there is not the memory:
+  // then what could be frozen is. The calling thread may be attached or not. O(live objects).
+  absl::Status Freeze();
 
   // Gives back to the system what the heap holds and no object needs: the pages of empty blocks and
   // of the halves that wait to be copied to, in a nursery too. Garbage that no cycle has found yet
@@ -164,6 +175,7 @@ class Heap {
 
  private:
   explicit Heap(std::shared_ptr<internal::HeapCore> core);
+  absl::Status Stopping(const char* what, absl::FunctionRef<absl::Status(Mutator*)> act);
   absl::Status AddCleanupFor(uintptr_t object, absl::AnyInvocable<void() &&> cleanup);
 
   const std::shared_ptr<internal::HeapCore> core_;

@@ -1,6 +1,7 @@
 #include "heap/heap_core.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -211,7 +212,7 @@ HeapCore::Turn::~Turn() {
 
 std::unique_ptr<MutatorForwarder> HeapCore::NewForwarder() {
   if (collector_ == nullptr) return nullptr;
-  return std::make_unique<MutatorForwarder>(*spaces_, trace().greys(), trace().failures(),
+  return std::make_unique<MutatorForwarder>(*spaces_, trace().greys(), trace().rules(),
                                             trace().weak_reads());
 }
 
@@ -304,7 +305,8 @@ void HeapCore::RunConcurrentCycle() {
         concurrent_cycle_->Run([this](int64_t nanos) { NotePause(nanos); });
     if (run.ok()) {
       AddToTotals(run->trace.evacuation);
-      const int64_t evacuated = evacuated_bytes() - evacuated_before;
+      const int64_t evacuated =
+          evacuated_bytes() - evacuated_before - trace().freezer().frozen().count();
       NoteCycle(*run, evacuated, platform::MonotonicNanos() - begin);
       pacer_->EndCycle(Bytes(evacuated), trace().scanned_in_place());
     }
@@ -362,6 +364,36 @@ absl::Status HeapCore::Collect(Mutator* self) {
   return status;
 }
 
+// By cycles that freeze, its own or those of another thread's Freeze that began after this.
+absl::Status HeapCore::Freeze(Mutator* self) {
+  constexpr int kMostCycles = 16;
+  Freezer& freezer = trace().freezer();
+  Bytes left = Bytes(std::numeric_limits<int64_t>::max());
+  for (int i = 0; i < kMostCycles;) {
+    const int64_t cycles = freezer.cycles();
+    freezer.Request();
+    if (absl::Status status = Collect(self); !status.ok()) {
+      freezer.Withdraw();
+      return status;
+    }
+    // Another thread has withdrawn the request, or the cycle was one in part.
+    if (freezer.cycles() == cycles) continue;
+    ++i;
+    const Bytes before = std::exchange(left, freezer.left());
+    if (left == Bytes(0)) return absl::OkStatus();
+    if (left >= before) break;
+    // What has been frozen has left empty blocks, of both halves.
+    absl::Status status = spaces_->copy().PageOutNow(spaces_->copy().range().size);
+    if (!status.ok()) return status;
+    limit_->Raise(left, spaces_->ledger().limit());
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "Heap::Freeze: ", left, " of objects could not be frozen: ",
+      spaces_->ledger().limit() - spaces_->ledger().used(), " of ", spaces_->ledger().limit(),
+      " are left, of which cycles need ", spaces_->overdraft(),
+      "; the rest is frozen; raise Options::max_bytes (Heap::SetMaxBytes), and freeze again"));
+}
+
 absl::Status HeapCore::Verify(Mutator* self) {
   const Turn turn(*this);
   const Safepoints::Pause pause(safepoints_, self);
@@ -408,6 +440,7 @@ void HeapCore::AtFork(platform::ForkStep step) {
   cleanups_.AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);
+  if (step == platform::ForkStep::kInChild) trace().freezer().Withdraw();
   platform::LockAcrossFork(stats_mu_, step);
   spaces_->AtFork(step);
 }

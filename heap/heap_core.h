@@ -85,6 +85,7 @@ class HeapCore {
   // As of Heap. `self` is the calling thread's running mutator, or null.
   absl::Status Collect(Mutator* self);
   absl::Status CollectMinor(Mutator* self);
+  absl::Status Freeze(Mutator* self);
   absl::Status Verify(Mutator* self);
   absl::Status SetMaxBytes(int64_t max_bytes);
   absl::Status Trim();

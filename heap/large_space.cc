@@ -188,6 +188,12 @@ void LargeSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
   for (const auto& [begin, size] : objects_) visit(ObjectAt(begin));
 }
 
+void LargeSpace::ForEachPayload(absl::FunctionRef<void(Reference, size_t bytes)> visit) const {
+  ForEachObject([&](Reference object) {
+    visit(object, HeaderOf(object).object_bytes - sizeof(LargeHeader::word));
+  });
+}
+
 bool LargeSpace::IsObject(Reference object) const {
   absl::MutexLock lock(&mu_);
   return objects_.contains(object - sizeof(LargeHeader));

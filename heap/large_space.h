@@ -5,6 +5,7 @@
 #define EBB_HEAP_LARGE_SPACE_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
@@ -64,6 +65,10 @@ class LargeSpace {
       ABSL_LOCKS_EXCLUDED(mu_);
   // Visits the reference of each object that no sweep has freed. Under the lock.
   void ForEachObject(absl::FunctionRef<void(copyspace::Reference)> visit) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The same, with how many bytes there may be of its payload: also of what another thread is just
+  // copying there.
+  void ForEachPayload(absl::FunctionRef<void(copyspace::Reference, size_t bytes)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
   // Whether `object` is the reference of a live object here.
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);

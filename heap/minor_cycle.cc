@@ -91,7 +91,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline Reference MinorCycle::Evacuate(Reference fro
   const TypeInfo& type = *reinterpret_cast<const TypeInfo*>(seen.type());
   const size_t bytes = type.ObjectBytes(from);
   uintptr_t header = 0;
-  if (!type.align16 && failures_.never()) [[likely]] {
+  if (!type.align16 && rules_.all_ordinary()) [[likely]] {
     header = (MayPromote(from) ? promoted_ : survivors_).TryAllocate(bytes);
   }
   if (header == 0) [[unlikely]] {
@@ -126,7 +126,7 @@ uintptr_t MinorCycle::AllocateIn(copyspace::CopySpace& space, AcquirePurpose pur
 
 // What evacuation is to have in the copy space is left alone while the nursery has room.
 uintptr_t MinorCycle::AllocateSlow(Reference from, const TypeInfo& type, size_t bytes) noexcept {
-  if (!failures_.never() && failures_.Next(from)) return 0;
+  if (rules_.Next(from)) return 0;
   uintptr_t header = 0;
   if (MayPromote(from)) {
     header = AllocateIn(spaces_.copy(), AcquirePurpose::kMutator, promoted_, type, bytes);

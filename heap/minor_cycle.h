@@ -49,13 +49,13 @@ struct MinorCounts {
 class MinorCycle {
  public:
   MinorCycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, RememberedSet& remembered,
-             EvacuationFailures& failures)
+             EvacuationRules& rules)
       : spaces_(spaces),
         nursery_(spaces.nursery()),
         roots_(roots),
         weak_roots_(weak_roots),
         remembered_(remembered),
-        failures_(failures),
+        rules_(rules),
         edges_(&remembered) {}
   MinorCycle(const MinorCycle&) = delete;
   MinorCycle& operator=(const MinorCycle&) = delete;
@@ -114,7 +114,7 @@ class MinorCycle {
   RootTable& roots_;
   RootTable& weak_roots_;
   RememberedSet& remembered_;
-  EvacuationFailures& failures_;
+  EvacuationRules& rules_;
 
   copyspace::BumpAllocator survivors_;
   copyspace::BumpAllocator promoted_;

@@ -21,12 +21,12 @@ namespace ebb::internal {
 // cycle.
 class MutatorForwarder {
  public:
-  MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationFailures& failures,
+  MutatorForwarder(Spaces& spaces, SharedGreys& shared, EvacuationRules& rules,
                    WeakReads& weak_reads)
       : spaces_(spaces),
         shared_(shared),
         weak_reads_(weak_reads),
-        evacuator_(spaces.copy(), failures) {}
+        evacuator_(spaces.copy(), rules) {}
   MutatorForwarder(const MutatorForwarder&) = delete;
   MutatorForwarder& operator=(const MutatorForwarder&) = delete;
 

@@ -39,17 +39,20 @@ PinnedSpace::PinnedSpace(platform::System& system, copyspace::Ledger& ledger, Ad
       frontier_(range_.begin),
       table_committed_(table_.begin) {}
 
-// Classes 0.. are 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 ...
+// Classes 0.. are 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 ...
 size_t PinnedSpace::SlotBytes(int size_class) {
-  if (size_class < 2) return 32 + 16 * static_cast<size_t>(size_class);
-  const int power = (size_class - 2) / 4;
-  const size_t step = (size_class - 2) % 4;
+  constexpr int kSmall = 5;
+  if (size_class < kSmall) return kLeastSlot + 8 * static_cast<size_t>(size_class);
+  const int power = (size_class - kSmall) / 4;
+  const size_t step = (size_class - kSmall) % 4;
   return (size_t{64} + 16 * step) << power;
 }
 
-int PinnedSpace::ClassOf(size_t bytes) {
+int PinnedSpace::ClassOf(size_t bytes, bool align16) {
   int size_class = 0;
-  while (SlotBytes(size_class) < bytes) ++size_class;
+  while (SlotBytes(size_class) < bytes || (align16 && SlotBytes(size_class) % 16 != 0)) {
+    ++size_class;
+  }
   return size_class;
 }
 
@@ -118,8 +121,9 @@ absl::StatusOr<PinnedSpace::Chunk*> PinnedSpace::NewChunk(int size_class, Bytes 
   return chunk;
 }
 
-absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_free) {
-  const int size_class = ClassOf(object_bytes);
+absl::StatusOr<uintptr_t> PinnedSpace::Allocate(size_t object_bytes, Bytes keep_free,
+                                                bool align16) {
+  const int size_class = ClassOf(object_bytes, align16);
   absl::MutexLock lock(&mu_);
   auto& [chunks, first] = classes_[size_class];
   while (first < chunks.size() && chunks[first]->in_use == chunks[first]->slot_count) ++first;
@@ -245,16 +249,21 @@ void PinnedSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const 
   }
 }
 
-void PinnedSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
+void PinnedSpace::ForEachPayload(absl::FunctionRef<void(Reference, size_t bytes)> visit) const {
   absl::MutexLock lock(&mu_);
   for (const SizeClass& size_class : classes_) {
     for (const Chunk* chunk : size_class.chunks) {
       for (size_t word = 0; word < kMapWords; ++word) {
-        ForEachBit(word, chunk->allocated[word],
-                   [&](size_t index) { visit(chunk->SlotAt(index) + 8); });
+        ForEachBit(word, chunk->allocated[word], [&](size_t index) {
+          visit(chunk->SlotAt(index) + 8, chunk->slot_bytes - 8);
+        });
       }
     }
   }
+}
+
+void PinnedSpace::ForEachObject(absl::FunctionRef<void(Reference)> visit) const {
+  ForEachPayload([&](Reference object, size_t) { visit(object); });
 }
 
 bool PinnedSpace::IsObject(Reference object) const {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -41,12 +42,13 @@ class PinnedSpace {
   // `range` is reserved, aligned to a chunk and not yet committed; the caller owns the reservation.
   PinnedSpace(platform::System& system, copyspace::Ledger& ledger, platform::AddressRange range);
 
-  // The address of a header word with `object_bytes` of zeros from there on, payload aligned to 16.
-  // A chunk is debited from the ledger when it is first used, keeping `keep_free` of it. The object
-  // counts as marked. Amortized O(1). Errors as of LargeSpace::Allocate; may throw std::bad_alloc,
-  // and nothing has changed.
-  absl::StatusOr<uintptr_t> Allocate(size_t object_bytes, platform::Bytes keep_free)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  // The address of a header word with `object_bytes` of zeros from there on; payload aligned to 16
+  // if `align16`, which takes a larger slot for some that are smaller than 64 bytes. A chunk is
+  // debited from the ledger when it is first used, keeping `keep_free` of it. The object counts as
+  // marked. Amortized O(1). Errors as of LargeSpace::Allocate; may throw std::bad_alloc, and
+  // nothing has changed.
+  absl::StatusOr<uintptr_t> Allocate(size_t object_bytes, platform::Bytes keep_free,
+                                     bool align16 = true) ABSL_LOCKS_EXCLUDED(mu_);
 
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
   // As of LargeSpace.
@@ -64,6 +66,10 @@ class PinnedSpace {
   // Visits the reference of each object that no sweep has freed. Under the lock.
   void ForEachObject(absl::FunctionRef<void(copyspace::Reference)> visit) const
       ABSL_LOCKS_EXCLUDED(mu_);
+  // The same, with how many bytes there may be of its payload: also of what another thread is just
+  // copying there.
+  void ForEachPayload(absl::FunctionRef<void(copyspace::Reference, size_t bytes)> visit) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   bool IsObject(copyspace::Reference object) const ABSL_LOCKS_EXCLUDED(mu_);
   // Bytes of the slots in use.
   platform::Bytes object_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -77,12 +83,14 @@ class PinnedSpace {
   void AtFork(platform::ForkStep step);
 
  private:
-  // A slot begins 8 bytes before a multiple of 16, so that its payload is aligned.
+  // Of chunks whose slots are a multiple of 16, each begins 8 bytes before one, so that its payload
+  // is aligned.
   static constexpr size_t kFirstSlot = 8;
-  static constexpr size_t kLeastSlot = 32;
+  static constexpr size_t kLeastSlot = 24;
   static constexpr size_t kMapWords = (kChunkBytes - kFirstSlot) / kLeastSlot / 64 + 1;
-  // Slot sizes: four steps to each power of two, so at most a fifth of a slot is unused.
-  static constexpr int kClasses = 40;
+  // Slot sizes: by 8 bytes up to 64, then four steps to each power of two, so at most a fifth of a
+  // slot is unused.
+  static constexpr int kClasses = 43;
   // So much of the table is committed at a time.
   static constexpr platform::Bytes kTableStep = platform::KiB(64);
 
@@ -110,7 +118,7 @@ class PinnedSpace {
     size_t first_with_room = 0;  // none before it has any
   };
 
-  static int ClassOf(size_t bytes);
+  static int ClassOf(size_t bytes, bool align16);
   static size_t SlotBytes(int size_class);
   Chunk& ChunkOf(copyspace::Reference object) const {
     return reinterpret_cast<Chunk*>(table_.begin)[(object - range_.begin) / kChunkBytes];

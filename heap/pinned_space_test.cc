@@ -67,6 +67,22 @@ TEST_F(PinnedSpaceTest, ACycleWritesToNoPageWithObjects) {
   EXPECT_EQ(ledger_.used(), kChunk * static_cast<int64_t>(chunks.size()));
 }
 
+TEST_F(PinnedSpaceTest, WhatNeedsNoAlignmentLiesCloser) {
+  for (size_t bytes = 16; bytes <= 200; bytes += 8) {
+    std::vector<Reference> live;
+    for (int i = 0; i < 10; ++i) live.push_back(*space_.Allocate(bytes, Bytes(0), false) + 8);
+    const size_t each = live[1] - live[0];
+    EXPECT_GE(each, bytes);
+    EXPECT_LE(each, std::max<size_t>(24, bytes * 5 / 4));
+    for (int i = 1; i < 10; ++i) EXPECT_EQ(live[i] - live[i - 1], each);
+    Cycle(live);
+    for (Reference object : live) EXPECT_TRUE(space_.IsObject(object));
+    EXPECT_FALSE(space_.IsObject(live[0] + 8));
+    Cycle({});
+    ExpectAllIsReleased();
+  }
+}
+
 TEST_F(PinnedSpaceTest, TheLargestObjectFits) {
   const Reference object = Allocate(PinnedSpace::kMostObjectBytes);
   ASSERT_NE(object, 0u);

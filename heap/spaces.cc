@@ -8,8 +8,6 @@
 #include "absl/log/log.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
-#include "copyspace/forwarding_word.h"
-#include "heap/type_info.h"
 
 namespace ebb::internal {
 
@@ -183,11 +181,13 @@ void Spaces::ForEachRemembered(absl::FunctionRef<void(uintptr_t edge)> visit) co
       copyspace::ForEachRemembered(block.region_begin(region), visit);
     }
   });
-  ForEachInPlace([&](copyspace::Reference object) {
-    const auto& type =
-        *reinterpret_cast<const TypeInfo*>(copyspace::ForwardingWord::Of(object).TypeBits());
-    in_place_bits_.ForEach(object, type.ObjectBytes(object) - kHeaderBytes, visit);
-  });
+  // Not by the objects' types: a worker of a cycle that freezes may just be copying one there, of
+  // which nothing is remembered yet.
+  const auto visit_payload = [&](copyspace::Reference object, size_t bytes) {
+    in_place_bits_.ForEach(object, bytes, visit);
+  };
+  pinned_->ForEachPayload(visit_payload);
+  large_->ForEachPayload(visit_payload);
 }
 
 absl::Status Spaces::CheckInvariants() const {

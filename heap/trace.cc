@@ -14,7 +14,8 @@ Trace::Trace(Spaces& spaces, background::WorkerPool& pool, const Options& option
       pool_(pool),
       options_(options),
       owners_(spaces.copy().range()),
-      failures_(options.fail_evacuation),
+      rules_(options.fail_evacuation),
+      freezer_(spaces),
       stock_(spaces.ledger(), /*enabled=*/options.worklist_capacity == 0) {
   for (int i = 0; i < options.workers + options.assistants; ++i) {
     tracers_.push_back(std::make_unique<Tracer>(*this, i));
@@ -34,7 +35,7 @@ platform::Bytes Trace::memory() const {
 }
 
 bool Trace::MayRecruit() const {
-  return options_.workers > 1 && job_ != nullptr && !job_->recruited() && !failures_.in_part();
+  return options_.workers > 1 && job_ != nullptr && !job_->recruited() && !rules_.in_part();
 }
 
 void Trace::Recruit() {
@@ -172,6 +173,8 @@ void Trace::DrainInPause() {
 void Trace::RescanInPlace(Tracer& tracer) {
   // Relaxed: the helpers have been joined.
   while (rescan_.exchange(false, std::memory_order_relaxed)) {
+    // To visit what is marked takes the locks that allocating there does.
+    freezer_.Stop();
     const auto rescan = [&](Reference object) {
       tracer.Rescan(object);
       while (!tracer.DrainAlone()) {  // helpers cannot be recruited any more

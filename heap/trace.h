@@ -15,8 +15,10 @@
 #include "absl/synchronization/mutex.h"
 #include "background/termination.h"
 #include "background/worker_pool.h"
+#include "copyspace/mutators_stopped.h"
 #include "heap/block_owners.h"
 #include "heap/evacuator.h"
+#include "heap/freezer.h"
 #include "heap/grey_stock.h"
 #include "heap/shared_greys.h"
 #include "heap/spaces.h"
@@ -40,7 +42,7 @@ struct TraceCounts {
 
 // Kept from cycle to cycle. Run is for a pause; what a concurrent cycle uses says so. For the
 // thread that runs the cycle, but for Abandon, scanned_in_place, SeekWork, Assist, greys,
-// weak_reads, failures.
+// weak_reads, rules, freezer.
 class Trace {
  public:
   struct Options {
@@ -95,7 +97,13 @@ class Trace {
 
   SharedGreys& greys() { return greys_; }
   WeakReads& weak_reads() { return weak_reads_; }
-  EvacuationFailures& failures() { return failures_; }
+  EvacuationRules& rules() { return rules_; }
+  Freezer& freezer() { return freezer_; }
+  // In the pause of each flip: whether the cycle freezes, which it does if it may and somebody
+  // wants it.
+  void BeginFreezing(bool may_freeze, const copyspace::MutatorsStopped&) {
+    rules_.SetFreezer(freezer_.Begin(may_freeze) ? &freezer_ : nullptr);
+  }
 
   // Of all tables: the workers', the assistants', and what they share.
   platform::Bytes memory() const;
@@ -141,7 +149,8 @@ class Trace {
   // Relaxed: read when the helpers have been joined, and assisting mutators have shaken hands or
   // stopped.
   std::atomic<bool> rescan_ = false;
-  EvacuationFailures failures_;
+  EvacuationRules rules_;
+  Freezer freezer_;
   GreyStock stock_;
   SharedGreys greys_;
   WeakReads weak_reads_;

@@ -26,7 +26,7 @@ Tracer::Tracer(Trace& trace, int index)
       stack_capacity_(trace.options_.worklist_capacity == 0
                           ? kStackCapacity
                           : std::min<size_t>(kStackCapacity, trace.options_.worklist_capacity)),
-      evacuator_(space_, trace.failures_),
+      evacuator_(space_, trace.rules_),
       stack_(std::make_unique<Grey[]>(stack_capacity_)),
       deque_(/*initial_capacity=*/kStackCapacity,
              /*max_capacity=*/trace.options_.worklist_capacity == 0
