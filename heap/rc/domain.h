@@ -185,10 +185,15 @@ class Domain {
   static bool IsTracked(const AnyPtr& object);  // whether or not it is frozen
   // The same for all that there is now, and what was frozen before, until Unfreeze; and how many of
   // it are still there. Any thread. (What another thread destroys meanwhile may leave its place
-  // frozen for what is made there; and while another one detects, some may be counted twice.) May
-  // throw std::bad_alloc half done. O(cells).
-  void Freeze();
-  void Unfreeze();
+  // frozen for what is made there; and while another one detects, some may be counted twice.)
+  // O(cells).
+  //
+  // Freeze is Heap::Freeze as well: cycles of the heap move none of it any more, and leave its
+  // pages shared after a fork. Best after Collect, as garbage in cycles is frozen, too. A
+  // safepoint. Errors: FailedPrecondition as of Heap::Collect, and then nothing has been done;
+  // ResourceExhausted if there is not the memory for all that.
+  absl::Status Freeze();
+  void Unfreeze();  // for detections: nothing is moved back
   int64_t FreezeCount() const;
 
   // Whether the object has a finalizer, and that has been called or is about to be. By threads with

@@ -83,13 +83,22 @@ bool Domain::IsTracked(const AnyPtr& object) {
   return object != nullptr && !object.cell()->is_untracked();
 }
 
-void Domain::Freeze() {
-  state_->table().ForEachChunk([](CellChunk& chunk) {
-    CellChunk::Marks& marks = chunk.MakeMarks();
-    for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      if (chunk.owners[i].has_object()) marks.frozen.Set(i);
-    }
-  });
+// The heap's part comes first, as it may be refused.
+absl::Status Domain::Freeze() {
+  absl::Status status = state_->heap().Freeze();
+  if (!status.ok() && !absl::IsResourceExhausted(status)) return status;
+  try {
+    state_->table().ForEachChunk([](CellChunk& chunk) {
+      CellChunk::Marks& marks = chunk.MakeMarks();
+      for (size_t i = 0; i < CellChunk::kCells; ++i) {
+        if (chunk.owners[i].has_object()) marks.frozen.Set(i);
+      }
+    });
+  } catch (const std::bad_alloc&) {
+    status.Update(absl::ResourceExhaustedError(
+        "ebb::rc::Domain::Freeze: no memory for marks: detections will look at some objects"));
+  }
+  return status;
 }
 
 void Domain::Unfreeze() {

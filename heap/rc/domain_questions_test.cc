@@ -204,7 +204,7 @@ TEST(QuestionsTest, WhatIsFrozenIsNotCollectedUntilItIsUnfrozen) {
   EXPECT_EQ(c.domain.FreezeCount(), 0);
   Ptr<Link> kept = MakePtr<Link>();
   Pair<Link>();
-  c.domain.Freeze();
+  EXPECT_TRUE(c.domain.Freeze().ok());
   EXPECT_EQ(c.domain.FreezeCount(), 3);
   Pair<Link>();
   EXPECT_EQ(Collect(c).collected, 2);

@@ -11,6 +11,8 @@
 #include "absl/log/log.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "heap/fork_for_test.h"
 #include "heap/rc/rc.h"
@@ -63,13 +65,16 @@ class FootprintTest : public testing::Test {
     if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
   }
 
-  static Options PlainOptions() {
-    Options options{.max_bytes = 256 << 20, .page_out = false};
+  explicit FootprintTest(Collector collector = Options().collector)
+      : heap_(NewHeap(PlainOptions(collector))) {}
+
+  static Options PlainOptions(Collector collector) {
+    Options options{.max_bytes = 256 << 20, .collector = collector, .page_out = false};
     options.read_environment = false;
     return options;
   }
 
-  std::unique_ptr<Heap> heap_ = NewHeap(PlainOptions());
+  const std::unique_ptr<Heap> heap_;
   Domain domain_{*heap_};
   Mutator mutator_{*heap_};
   Owner owner_{domain_, mutator_};
@@ -124,6 +129,42 @@ TEST_F(FootprintTest, ADetectionInAChildLeavesItsPagesShared) {
   }));
   objects->next = nullptr;
 }
+
+class FrozenFootprintTest : public FootprintTest, public testing::WithParamInterface<Collector> {
+ protected:
+  FrozenFootprintTest() : FootprintTest(GetParam()) {}
+};
+
+// What Freeze has moved, no cycle moves again.
+TEST_P(FrozenFootprintTest, ACycleInAChildLeavesItsPagesShared) {
+  const int64_t before = Resident();
+  Ptr<Link> objects = MakeObjects();
+  const absl::Time begin = absl::Now();
+  ASSERT_TRUE(domain_.Freeze().ok());
+  const absl::Duration took = absl::Now() - begin;
+  ASSERT_TRUE(heap_->Trim().ok());
+  const int64_t resident = Resident() - before;
+  EXPECT_TRUE(Fork([&] {
+    const int64_t dirty_before = PrivateDirty();
+    CHECK_OK(heap_->Collect());
+    const int64_t collected = PrivateDirty() - dirty_before;
+    CHECK_OK(domain_.Collect().status());
+    const int64_t detected = PrivateDirty() - dirty_before;
+    int64_t sum = 0;
+    for (const Link* at = objects.get(); at->value != 0; at = at->next.get()) sum += at->value;
+    CHECK_EQ(sum, int64_t{kObjects} * (kObjects - 1) / 2);
+    LOG(INFO) << "Freeze took " << took << "; of " << resident << " bytes " << collected
+              << " were written to by a cycle, " << detected << " when a detection had ended";
+    CHECK_LE(detected, resident / 10);
+  }));
+  objects->next = nullptr;
+}
+
+std::string NameOf(const testing::TestParamInfo<Collector>& info) {
+  return ForkCase{info.param, Forker::kRuns}.name();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FrozenFootprintTest, testing::ValuesIn(kCollectors), NameOf);
 
 }  // namespace
 }  // namespace ebb::rc
