@@ -15,14 +15,24 @@ using platform::Bytes;
 namespace {
 // Address space is committed in steps of this size: few kernel calls, one kernel mapping.
 constexpr Bytes kCommitStep = platform::MiB(64);
+
+constexpr Bytes kMark{sizeof(uint64_t)};
+
+// For so much address space.
+Bytes TableBytes(Bytes size) {
+  const int64_t pages = RoundUp(size, LargeSpace::kPage) / LargeSpace::kPage;
+  return RoundUp(kMark * pages, LargeSpace::kPage);
+}
 }  // namespace
 
 LargeSpace::LargeSpace(platform::System& system, copyspace::Ledger& ledger, AddressRange range)
     : system_(system),
       ledger_(ledger),
-      range_(range),
-      frontier_(range.begin),
-      committed_end_(range.begin) {}
+      table_{range.end() - TableBytes(range.size).size(), TableBytes(range.size)},
+      range_{range.begin, range.size - table_.size},
+      frontier_(range_.begin),
+      committed_end_(range_.begin),
+      table_committed_end_(table_.begin) {}
 
 Bytes LargeSpace::Footprint(size_t object_bytes) {
   const size_t whole = sizeof(LargeHeader) - sizeof(LargeHeader::word) + object_bytes;
@@ -47,7 +57,7 @@ absl::StatusOr<uintptr_t> LargeSpace::Allocate(size_t object_bytes, Bytes keep_f
   allocated_bytes_ += Bytes(static_cast<int64_t>(object_bytes));
   LargeHeader& header = HeaderOf(ObjectAt(*begin));
   // Relaxed: who reads the mark got the reference from this thread in an ordered way.
-  header.marked_in.store(cycle_, std::memory_order_relaxed);
+  MarkOf(ObjectAt(*begin)).store(cycle_, std::memory_order_relaxed);
   header.object_bytes = object_bytes;
   return reinterpret_cast<uintptr_t>(&header.word);
 }
@@ -79,10 +89,22 @@ absl::Status LargeSpace::CommitUpTo(uintptr_t end) {
   const uintptr_t step_end =
       range_.begin + RoundUp(Bytes(static_cast<int64_t>(end - range_.begin)), kCommitStep).size();
   const uintptr_t new_end = std::min(step_end, range_.end());
+  if (absl::Status status = CommitMarksUpTo(new_end); !status.ok()) return status;
   const AddressRange more{committed_end_, Bytes(static_cast<int64_t>(new_end - committed_end_))};
   if (absl::Status status = system_.Commit(more, "large objects"); !status.ok()) return status;
   committed_end_ = new_end;
   return absl::OkStatus();
+}
+
+absl::Status LargeSpace::CommitMarksUpTo(uintptr_t end) {
+  const Bytes pages(static_cast<int64_t>(end - range_.begin));
+  const uintptr_t marks_end = table_.begin + TableBytes(pages).size();
+  if (marks_end <= table_committed_end_) return absl::OkStatus();
+  const AddressRange more{table_committed_end_,
+                          Bytes(static_cast<int64_t>(marks_end - table_committed_end_))};
+  absl::Status status = system_.Commit(more, "marks of large objects");
+  if (status.ok()) table_committed_end_ = marks_end;
+  return status;
 }
 
 void LargeSpace::FreeAddresses(AddressRange range) {
@@ -102,14 +124,14 @@ void LargeSpace::FreeAddresses(AddressRange range) {
 }
 
 bool LargeSpace::TryMark(Reference object) {
-  std::atomic<uint64_t>& mark = HeaderOf(object).marked_in;
+  std::atomic<uint64_t>& mark = MarkOf(object);
   // Relaxed: the mark only elects who scans the object; its contents were ordered by the pause.
   uint64_t seen = mark.load(std::memory_order_relaxed);
   return seen != cycle_ && mark.compare_exchange_strong(seen, cycle_, std::memory_order_relaxed);
 }
 
 bool LargeSpace::IsMarked(Reference object) const {
-  return HeaderOf(object).marked_in.load(std::memory_order_relaxed) == cycle_;  // as above
+  return MarkOf(object).load(std::memory_order_relaxed) == cycle_;  // as above
 }
 
 void LargeSpace::ClearMarks(const copyspace::MutatorsStopped&) { ++cycle_; }
@@ -124,12 +146,12 @@ uintptr_t LargeSpace::SweepSome(uintptr_t from) {
   absl::MutexLock lock(&mu_);
   auto it = objects_.lower_bound(from);
   for (int i = 0; i < kAtATime && it != objects_.end(); ++i) {
-    LargeHeader& header = HeaderOf(ObjectAt(it->first));
     // Relaxed: nobody marks any more.
-    if (header.marked_in.load(std::memory_order_relaxed) == cycle_) {
+    if (MarkOf(ObjectAt(it->first)).load(std::memory_order_relaxed) == cycle_) {
       ++it;
       continue;
     }
+    LargeHeader& header = HeaderOf(ObjectAt(it->first));
     object_bytes_ -= Bytes(static_cast<int64_t>(header.object_bytes));
     freed_bytes_ += Bytes(static_cast<int64_t>(header.object_bytes));
     AddSwept(header);
@@ -179,7 +201,7 @@ void LargeSpace::ForEachMarked(absl::FunctionRef<void(Reference)> visit) const {
     const Reference object = ObjectAt(begin);
     // Relaxed: mutators are stopped, and a mark that is set meanwhile will be scanned by its
     // setter.
-    if (HeaderOf(object).marked_in.load(std::memory_order_relaxed) == cycle_) visit(object);
+    if (MarkOf(object).load(std::memory_order_relaxed) == cycle_) visit(object);
   }
 }
 

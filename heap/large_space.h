@@ -25,7 +25,8 @@ namespace ebb::internal {
 
 // Thread-safe. Each object begins on a page of its own: a LargeHeader, the header word, the
 // payload. Address space is handed out best fit: an allocation is linear in the number of free
-// ranges.
+// ranges. Marks are in a table at the end of the range, 8 bytes for each page, so that pages of
+// objects that live are only read (inv.marks-aside); it is not debited.
 class LargeSpace {
  public:
   static constexpr platform::Bytes kPage = platform::KiB(4);
@@ -86,10 +87,9 @@ class LargeSpace {
  private:
   // In front of the object, on its first page.
   struct LargeHeader {
-    std::atomic<uint64_t> marked_in;  // the number of the cycle that marked it last
     uint64_t object_bytes;
     LargeHeader* next_swept;  // on the list that begins with swept_
-    uint64_t unused[4];
+    uint64_t unused[5];
     uint64_t word;  // the object's header word
   };
   static_assert(sizeof(LargeHeader) == 64);
@@ -101,6 +101,11 @@ class LargeSpace {
   static platform::AddressRange PagesOf(const LargeHeader& header) {
     return {reinterpret_cast<uintptr_t>(&header), Footprint(header.object_bytes)};
   }
+  // The number of the cycle that marked it last.
+  std::atomic<uint64_t>& MarkOf(copyspace::Reference object) const {
+    const size_t page = (object - range_.begin) / static_cast<size_t>(kPage.count());
+    return reinterpret_cast<std::atomic<uint64_t>*>(table_.begin)[page];
+  }
   void AddSwept(LargeHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Sweeps some objects from that address on; the address of the first one left, or 0 at the end.
@@ -108,10 +113,13 @@ class LargeSpace {
   absl::StatusOr<uintptr_t> TakeAddresses(platform::Bytes size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeAddresses(platform::AddressRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CommitUpTo(uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Marks for the pages up to there, which is where a page ends.
+  absl::Status CommitMarksUpTo(uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   platform::System& system_;
   copyspace::Ledger& ledger_;
-  const platform::AddressRange range_;
+  const platform::AddressRange table_;
+  const platform::AddressRange range_;  // of the objects
   // Written while mutators are stopped.
   uint64_t cycle_ = 1;
 
@@ -126,6 +134,7 @@ class LargeSpace {
   absl::btree_map<uintptr_t, platform::Bytes> releasing_ ABSL_GUARDED_BY(mu_);
   uintptr_t frontier_ ABSL_GUARDED_BY(mu_);
   uintptr_t committed_end_ ABSL_GUARDED_BY(mu_);
+  uintptr_t table_committed_end_ ABSL_GUARDED_BY(mu_);
   platform::Bytes object_bytes_ ABSL_GUARDED_BY(mu_);
   platform::Bytes allocated_bytes_ ABSL_GUARDED_BY(mu_);
   platform::Bytes freed_bytes_ ABSL_GUARDED_BY(mu_);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "heap/in_place_space_for_test.h"
@@ -44,6 +45,23 @@ TEST_F(LargeSpaceTest, NewObjectsOutliveTheCycleTheyAreBornIn) {
   EXPECT_TRUE(space_.IsObject(object));
   EXPECT_FALSE(space_.IsObject(object + 8));
   EXPECT_FALSE(space_.IsObject(object + 4096));
+}
+
+// inv.marks-aside: a forked child that marks and sweeps leaves pages with objects shared.
+TEST_F(LargeSpaceTest, ACycleWritesToNoPageWithObjects) {
+  std::vector<Reference> live;
+  for (size_t bytes = 8'192; bytes < 1'000'000; bytes *= 2) live.push_back(Allocate(bytes));
+  const auto protect = [&](platform::Access access) {
+    const platform::AddressRange objects{range_.begin, ledger_.used()};
+    ASSERT_TRUE(system_.Protect(objects, access, "test").ok());
+  };
+  protect(platform::Access::kNone);
+  space_.ClearMarks(stopped_);
+  for (Reference object : live) EXPECT_TRUE(space_.TryMark(object));
+  EXPECT_EQ(Marked(), live);
+  space_.Sweep();
+  protect(platform::Access::kReadWrite);
+  ExpectSound();
 }
 
 TEST_F(LargeSpaceTest, KeepsFreeWhatItIsTold) {
