@@ -19,8 +19,8 @@ using platform::Bytes;
 namespace {
 
 // The address space of each space, in whole slabs. A slab's header block, its field-logging bits,
-// and the copies a cycle makes beyond the limit, want a little more than the memory, as do the marks
-// of pinned objects; large objects want twice theirs, because their address space fragments.
+// and the copies a cycle makes beyond the limit, want a little more than the memory, as do marks of
+// pinned objects; large objects want twice theirs, because their address space fragments.
 //
 // inv.in-place-bit: addresses of objects that are marked in place, and of no others, have the bit
 // `before_in_place`. So those that move come first, in a range that is aligned for that.
