@@ -75,6 +75,10 @@ int main() {
   rc::Ptr<Part> chapter = book->first;
   std::cout << chapter->title->view() << " of " << chapter->owner.Upgrade()->title->view() << "\n";
   std::cout << chapter.use_count() << " references\n";
+  // Nothing is counted on the way, and what the Local names stays.
+  int chapters = 0;
+  for (rc::Local<Part> at(owner, book->first); at; at = at->rest) ++chapters;
+  std::cout << chapters << " chapters, still " << chapter.use_count() << " references\n";
 
   // [counting]
   book = nullptr;  // before the next statement

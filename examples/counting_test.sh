@@ -3,6 +3,7 @@
 set -euo pipefail
 expected='first chapter of book
 2 references
+2 chapters, still 2 references
 a part goes
 its book has gone
 a part goes

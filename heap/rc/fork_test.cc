@@ -133,6 +133,52 @@ TEST_P(RcForkTest, ObjectsOfThreadsThatAreNotThere) {
   EXPECT_EQ(Alive(domain), 9);
 }
 
+// What a Local named, of a thread that is not there, stays; whoever has its index next has places of
+// its own.
+TEST_P(RcForkTest, LocalsOfThreadsThatAreNotThere) {
+  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
+  Domain domain(*heap_);
+  Ptr<Link> named;
+  absl::Notification made, done;
+  std::thread thread([&] {
+    Mutator mutator(*heap_);
+    Owner owner(domain, mutator);
+    named = MakePtr<Link>(nullptr, 7);
+    const Local<Link> local(owner, named);
+    {
+      const Blocking blocking(mutator);
+      made.Notify();
+      done.WaitForNotification();
+    }
+    CHECK_EQ(local->value, 7);
+  });
+  made.WaitForNotification();
+  Mutator mutator(*heap_);
+  Owner owner(domain, mutator);
+  EXPECT_TRUE(Fork([&] {
+    Weak<Link> weak = named;
+    named = nullptr;
+    std::thread([&] {
+      Mutator its_mutator(*heap_);
+      Owner its_owner(domain, its_mutator);
+      const Local<Link> local(its_owner, MakePtr<Link>(nullptr, 8));
+      its_owner.Step();
+      CHECK_EQ(local->value, 8);
+    }).join();
+    owner.Step();
+    CHECK_EQ(Alive(domain), 1);
+    CHECK_EQ(weak.Upgrade()->value, 7);
+  }));
+  named = nullptr;
+  done.Notify();
+  {
+    const Blocking blocking(mutator);
+    thread.join();
+  }
+  owner.Step();
+  EXPECT_EQ(Alive(domain), 0);
+}
+
 // Forks at random moments beside threads that do everything. (But begin, end, or wait for the first
 // time: docs/design/fork.md, "What users must know".)
 TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
