@@ -124,11 +124,6 @@ void Cell::RetainNamed() {
     MakeImmortal();
 }
 
-bool Cell::is_waiting() const {
-  // Relaxed: who found it dead set the flag, or nothing is read on its strength.
-  return (shared().load(std::memory_order_relaxed) & kWaiting) != 0;
-}
-
 // A cell that waits has no owner, whatever is in that place.
 Cell::Verdict Cell::BeginJudgement() {
   // First: as soon as it waits no more it may die by another thread, and be in that one's list.

@@ -339,6 +339,11 @@ inline Ref<CountedObject> Cell::Load() const {
   return object == nullptr ? Ref<CountedObject>() : object->load();
 }
 
+inline bool Cell::is_waiting() const {
+  // Relaxed: who found it dead set the flag, or nothing is read on its strength.
+  return (shared().load(std::memory_order_relaxed) & kWaiting) != 0;
+}
+
 inline void Cell::Start() {
   // Relaxed: who publishes a reference to the cell publishes these too.
   const bool owned = this_thread != kOwnsNothing;

@@ -8,11 +8,6 @@
 
 namespace ebb::rc::internal {
 
-bool ZeroCountLists::has_named() const {
-  return std::any_of(lists_.begin() + 1, lists_.end(),
-                     [](const CellList& list) { return !list.empty(); });
-}
-
 CellList ZeroCountLists::JudgeNew(int64_t cells) {
   CellList dead;
   Judge(0, std::min(cells, lists_[0].size()), dead);
@@ -59,6 +54,7 @@ void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
     size_t count = 0;
     for (; cells > 0 && count < kAtOnce; --cells) {
       Cell& cell = lists_[age].Pop();
+      --size_;
       if (cell.BeginJudgement() == Cell::Verdict::kWaits) room[count++] = {&cell, false};
     }
     const absl::Span<Candidate> candidates = absl::MakeSpan(room).first(count);
@@ -74,7 +70,10 @@ void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
     for (const Candidate& candidate : candidates) {
       Cell& cell = *candidate.cell;
       const Cell::Verdict verdict = candidate.named ? Cell::Verdict::kWaits : cell.EndJudgement();
-      if (verdict == Cell::Verdict::kWaits) next.Append(cell);
+      if (verdict == Cell::Verdict::kWaits) {
+        next.Append(cell);
+        ++size_;
+      }
       if (verdict == Cell::Verdict::kDead) dead.Append(cell);
     }
   }
@@ -83,6 +82,7 @@ void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
 CellList ZeroCountLists::TakeAll() {
   CellList all;
   for (CellList& list : lists_) all.PushAll(list);
+  size_ = 0;
   due_ = {};
   all_due_ = 0;
   return all;

@@ -27,12 +27,17 @@ class ZeroCountLists {
   static constexpr int64_t kAtOnce = 256;
 
   // A cell that waits (Cell::is_waiting), of the one whose list it is to be in.
-  void Add(Cell& cell) { lists_[0].Append(cell); }
-  void AddAll(CellList cells) { lists_[0].PushAll(cells); }
-  bool empty() const { return !has_new() && !has_named(); }
-  // Whether there is something that nobody has looked at yet; that has been named.
+  void Add(Cell& cell) {
+    lists_[0].Append(cell);
+    ++size_;
+  }
+  void AddAll(CellList cells) {
+    size_ += cells.size();
+    lists_[0].PushAll(cells);
+  }
+  bool empty() const { return size_ == 0; }
+  // Whether there is something that nobody has looked at yet.
   bool has_new() const { return !lists_[0].empty(); }
-  bool has_named() const;
 
   // Looks at new ones, at most so many, in their order. Those that no Local names are dead.
   // O(cells, and Locals of all threads for each kAtOnce).
@@ -55,6 +60,7 @@ class ZeroCountLists {
   void Judge(size_t age, int64_t cells, CellList& dead);
 
   std::array<CellList, kAges> lists_;
+  int64_t size_ = 0;  // of them all
   std::array<int64_t, kAges> due_ = {};  // of these, from their front; none of the first
   int64_t all_due_ = 0;
   uint64_t rounds_ = 0;
