@@ -20,9 +20,6 @@ namespace {
 constexpr size_t kAddresses =
     std::max(CellChunk::kCells, static_cast<size_t>(copyspace::kRegionSize.count()) / 8);
 
-// What a chunk takes beside the heap.
-constexpr int64_t kReported = CellChunk::kBytes + sizeof(FreeCells);
-
 // Among so many chunks that have free cells the one that has most is looked for.
 constexpr int64_t kLooks = 8;
 // At so many Trim looks while it holds the lock: some microseconds.
@@ -30,10 +27,6 @@ constexpr size_t kLooksOfTrim = 64;
 
 ABSL_CONST_INIT absl::Mutex tables_mu(absl::kConstInit);
 constinit CellTable* tables ABSL_GUARDED_BY(tables_mu) = nullptr;
-
-// That so much more is held beside the heap. Fails only where a program has taken back what it has
-// not reported.
-void Report(Heap& heap, int64_t bytes) { heap.ReportExternal(bytes).IgnoreError(); }
 
 }  // namespace
 
@@ -102,7 +95,6 @@ absl::Status CellTable::TakeFresh(Mutator& mutator, FreeCells& cells) {
         "no memory for the cells of counted objects, 128 KiB beside the heap: raise the process's "
         "memory limit, or drop references");
   }
-  Report(heap_, kReported);
   return absl::OkStatus();
 }
 
@@ -179,9 +171,7 @@ CellTable::Orphans CellTable::TakeOrphans() {
 }
 
 int64_t CellTable::Close() {
-  Heap& heap = heap_;
   int64_t in_use = 0;
-  int64_t reported = 0;
   {
     absl::MutexLock lock(&mu_);
     closed_ = true;
@@ -197,9 +187,7 @@ int64_t CellTable::Close() {
       ++free_;
     }
     in_use = CountCells() - free_;
-    reported = static_cast<int64_t>(chunks_.size()) * kReported;
   }
-  Report(heap, -reported);
   // Decided under the lock that set closed_: who gives the last cell from then on deletes this.
   if (in_use == 0) delete this;
   return in_use;
@@ -241,7 +229,6 @@ int64_t CellTable::Trim(int64_t keep) {
     // Nothing but this thread knows the chunk: whoever gave a cell back had done with it, and gave
     // it under the lock.
     entry = Entry();
-    Report(heap_, -kReported);
     trimmed += kCells;
   }
   return trimmed;

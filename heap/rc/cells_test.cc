@@ -1,9 +1,8 @@
-// The memory of cells: what the heap is told of it, and when it is given back.
+// When the memory of cells is given back.
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,8 +21,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int64_t kManyBytes = 64 << 20;
-// Of a cell beside the heap: all but its address.
-constexpr int64_t kBytesBeside = 16;
 
 std::vector<Ptr<Link>> MakeLinks(int64_t count) {
   std::vector<Ptr<Link>> links;
@@ -31,41 +28,13 @@ std::vector<Ptr<Link>> MakeLinks(int64_t count) {
   return links;
 }
 
-TEST(CellsTest, AreExternalMemoryOfTheHeap) {
-  Counting c(DomainOptions(), kManyBytes);
-  EXPECT_EQ(c.heap->stats().external_bytes, 0);
-  const std::vector<Ptr<Link>> links = MakeLinks(100'000);
-  const int64_t beside = c.domain.stats().cells * kBytesBeside;
-  EXPECT_GE(c.heap->stats().external_bytes, beside);
-  EXPECT_LE(c.heap->stats().external_bytes, beside + beside / 50);
-}
-
-TEST(CellsTest, AreNoneWhenTheDomainHasGone) {
-  const std::unique_ptr<Heap> heap =
-      NewHeap(Options{.max_bytes = kManyBytes, .collector = CollectorUnderTest()});
-  Mutator mutator(*heap);
-  Ptr<Link> left;
-  {
-    Domain domain(*heap), other(*heap);
-    Owner owner(domain, mutator);
-    left = MakeLinks(50'000).back();
-    EXPECT_GT(heap->stats().external_bytes, 50'000 * kBytesBeside);
-    Owner of_other(other, mutator);
-    const std::vector<Ptr<Link>> links = MakeLinks(10);
-    EXPECT_GT(heap->stats().external_bytes, 60'000 * kBytesBeside);
-  }
-  EXPECT_EQ(heap->stats().external_bytes, 0);
-}
-
 TEST(CellsTest, AreGivenBackWhenADetectionEnds) {
   Counting c(DomainOptions(), kManyBytes);
   std::vector<Ptr<Link>> links = MakeLinks(100'000);
-  const int64_t beside = c.heap->stats().external_bytes;
   links.clear();
   EXPECT_GE(c.domain.stats().cells, 100'000);
   Collect(c);
   EXPECT_LT(c.domain.stats().cells, 20'000);
-  EXPECT_LT(c.heap->stats().external_bytes, beside / 4);
   links = MakeLinks(100'000);
   for (size_t i = 0; i < links.size(); ++i) links[i]->value = static_cast<int64_t>(i);
   EXPECT_EQ(Collect(c).visited, 100'000);
@@ -97,7 +66,6 @@ TEST(CellsTest, AreGivenBackOnRequest) {
   links.clear();
   EXPECT_EQ(*c.domain.TrimCells(), cells);
   EXPECT_EQ(c.domain.stats().cells, 0);
-  EXPECT_EQ(c.heap->stats().external_bytes, 0);
   EXPECT_EQ(*c.domain.TrimCells(), 0);
   links = MakeLinks(100'000);
   EXPECT_EQ(Collect(c).visited, 100'000);
@@ -251,7 +219,6 @@ TEST(CellsTest, AreGivenBackBesideOthers) {
   }
   ASSERT_TRUE(c.domain.TrimCells().ok());
   EXPECT_EQ(c.domain.stats().cells, 0);
-  EXPECT_EQ(c.heap->stats().external_bytes, 0);
   EXPECT_EQ(c.domain.stats().made, c.domain.stats().destroyed);
   EXPECT_TRUE(c.heap->Verify().ok());
 }
