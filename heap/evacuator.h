@@ -80,8 +80,7 @@ class EvacuationRules {
 // For its own thread, while a cycle forwards.
 class Evacuator {
  public:
-  Evacuator(copyspace::CopySpace& space, EvacuationRules& rules)
-      : space_(space), rules_(rules) {}
+  Evacuator(copyspace::CopySpace& space, EvacuationRules& rules) : space_(space), rules_(rules) {}
   Evacuator(const Evacuator&) = delete;
   Evacuator& operator=(const Evacuator&) = delete;
 

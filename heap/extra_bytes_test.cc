@@ -187,7 +187,7 @@ TEST_F(ExtraBytesTest, TooManyBytes) {
     EXPECT_THROW(mutator_.NewWithBytes<Node>(bytes), HeapExhausted);
   }
   EXPECT_THAT(std::string(mutator_.TryNewWithBytes<Node>(size_t{0} - 1).status().message()),
-              HasSubstr("was the length negative?"));
+              HasSubstr("was that negative?"));
   const NoSafepoint scope(mutator_);
   EXPECT_TRUE(absl::IsFailedPrecondition(mutator_.TryNewWithBytes<Node>(20'000).status()));
 }

@@ -69,7 +69,7 @@ def check_counting(code):
     check("following a counted pointer, barrier not armed",
           until(real(code["SampleFollow"]), r"^ret"), 19)
     check("a Local made and ended, all up to the return", until(real(code["SampleName"]), r"^ret"),
-          75)
+          70)
 
 
 def main():

@@ -34,7 +34,7 @@ class Freezer {
   // payload aligned to 16 if `align16`; 0 if there is no memory, and then the object is left: it is
   // evacuated as in any cycle. For the threads that evacuate in a cycle that freezes.
   uintptr_t Allocate(size_t bytes, bool align16) noexcept;
-  // Such an object is not evacuated at all.
+  // The same of one whose evacuation fails: it stays where it is.
   void NoteLeft(size_t bytes) { Add(left_, bytes); }
   // From here on everything is left.
   void Stop() { stopped_.store(true, std::memory_order_relaxed); }  // publishes nothing

@@ -16,7 +16,7 @@ namespace {
 constexpr char kTooMuch[] = " bytes is more than any heap can hold";
 
 const char* HintIfNegative(size_t length) {
-  return static_cast<int64_t>(length) < 0 ? "; was the length negative?" : "";
+  return static_cast<int64_t>(length) < 0 ? "; was that negative?" : "";
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ absl::StatusOr<Ref<String>> Mutator::TryNewString(std::string_view text) {
 absl::StatusOr<uintptr_t> Mutator::AllocateWithBytes(const TypeInfo& type, size_t bytes) {
   if (bytes > kMostVariableBytes) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("a ", type.name, " with ", bytes, kTooMuch, HintIfNegative(bytes)));
+        absl::StrCat("an object ", type.name, " with ", bytes, kTooMuch, HintIfNegative(bytes)));
   }
   bool zeroed = false;
   absl::StatusOr<uintptr_t> header = AllocateSlow(type, type.ObjectBytesWith(bytes), &zeroed);

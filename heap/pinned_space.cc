@@ -254,9 +254,8 @@ void PinnedSpace::ForEachPayload(absl::FunctionRef<void(Reference, size_t bytes)
   for (const SizeClass& size_class : classes_) {
     for (const Chunk* chunk : size_class.chunks) {
       for (size_t word = 0; word < kMapWords; ++word) {
-        ForEachBit(word, chunk->allocated[word], [&](size_t index) {
-          visit(chunk->SlotAt(index) + 8, chunk->slot_bytes - 8);
-        });
+        ForEachBit(word, chunk->allocated[word],
+                   [&](size_t index) { visit(chunk->SlotAt(index) + 8, chunk->slot_bytes - 8); });
       }
     }
   }
@@ -306,11 +305,11 @@ absl::Status PinnedSpace::CheckInvariants() const {
       const bool has_room = in_use < chunk->slot_count;
       if (chunk->size_class != size_class || chunk->in_use != in_use || in_use == 0 ||
           (has_room && i < first)) {
-        return absl::InternalError(absl::StrCat(
-            "chunk of pinned objects at ", absl::Hex(chunk->begin), ": ", in_use, " of ",
-            chunk->slot_count, " slots allocated, ", chunk->in_use, " counted, size class ",
-            chunk->size_class, " on list ", size_class, ", where the first of ", first,
-            " chunks are full"));
+        return absl::InternalError(
+            absl::StrCat("chunk of pinned objects at ", absl::Hex(chunk->begin), ": ", in_use,
+                         " of ", chunk->slot_count, " slots allocated, ", chunk->in_use,
+                         " counted, size class ", chunk->size_class, " on list ", size_class,
+                         ", where the first of ", first, " chunks are full"));
       }
       bytes += Bytes(chunk->slot_bytes) * in_use;
     }

@@ -96,9 +96,9 @@ class PinnedSpace {
 
   // An element of the table. Zero until its chunk is first used.
   struct alignas(64) Chunk {
-    uintptr_t begin;     // of the chunk itself
-    Chunk* next_swept;   // on the list that begins with swept_
-    uint64_t swept_in;   // the last cycle that swept it; nothing in it is marked after that
+    uintptr_t begin;    // of the chunk itself
+    Chunk* next_swept;  // on the list that begins with swept_
+    uint64_t swept_in;  // the last cycle that swept it; nothing in it is marked after that
     uint32_t slot_bytes;
     uint32_t slot_count;
     int32_t size_class;

@@ -25,6 +25,8 @@ class AnyPtr : public internal::Reference<internal::CountedObject> {
       : Reference(Adopt(object.cell())) {
     if (cell() != nullptr) cell()->Retain();
   }
+  template <typename T>
+  AnyPtr(const Local<T>& object) : AnyPtr(Ptr<T>(object)) {}  // NOLINT: implicit
   // A reference that is counted already.
   static AnyPtr Adopt(internal::Cell* cell) { return AnyPtr(Reference::Adopt(cell)); }
   void* get() const = delete;

@@ -118,26 +118,28 @@ void Cell::RetainNamed() {
   do {
     if ((word & kForGood) != 0) return;
     // Relaxed: who names it gives it a reference; nothing is published by that.
-  } while (!shared().compare_exchange_weak(word, (word + kOne) & ~kQuiet,
-                                           std::memory_order_relaxed));
+  } while (
+      !shared().compare_exchange_weak(word, (word + kOne) & ~kQuiet, std::memory_order_relaxed));
   if (CountIn(word) >= kMany) [[unlikely]]
     MakeImmortal();
 }
 
-// A cell that waits has no owner, whatever is in that place.
+// A cell that waits has no owner, whatever is in that place. As soon as it waits no more it may die
+// by another thread, and be in that one's list: so this comes first. Relaxed: any value that is no
+// index says the same, and the exchange that follows orders the next link.
+void Cell::LeaveList() { owner_.store(kNoOwner, std::memory_order_relaxed); }
+
 Cell::Verdict Cell::BeginJudgement() {
-  // First: as soon as it waits no more it may die by another thread, and be in that one's list.
-  // Relaxed: any value that is no index says the same, and the exchange below orders the next link.
-  owner_.store(kNoOwner, std::memory_order_relaxed);
+  LeaveList();
   int64_t word = shared().load(std::memory_order_relaxed);  // only to begin with
   bool alive;
   do {
     alive = CountIn(word) > 0 || (word & kForGood) != 0;
     // Acq_rel: release, of the place of the link, to who will find it dead; acquire, pairs with the
     // release of who dropped its references: a Local that was made from one of them is seen now.
-  } while (!shared().compare_exchange_weak(
-      word, alive ? word & ~(kWaiting | kQuiet) : word | kQuiet, std::memory_order_acq_rel,
-      std::memory_order_relaxed));
+  } while (!shared().compare_exchange_weak(word,
+                                           alive ? word & ~(kWaiting | kQuiet) : word | kQuiet,
+                                           std::memory_order_acq_rel, std::memory_order_relaxed));
   if ((word & kForGood) != 0) MakeImmortal();
   return alive ? Verdict::kAlive : Verdict::kWaits;
 }
@@ -406,8 +408,8 @@ bool Cell::RetainForQueue(ThreadIndex& owner) {
   do {
     if ((word & (kForGood | kMerged | kQueued)) != 0) return false;
     // Relaxed: who has a reference adds one, and drops none.
-  } while (!shared().compare_exchange_weak(word, (word + kOne) | kQueued,
-                                           std::memory_order_relaxed));
+  } while (
+      !shared().compare_exchange_weak(word, (word + kOne) | kQueued, std::memory_order_relaxed));
   return true;
 }
 

@@ -114,6 +114,8 @@ class Cell {
   // By its list's holder, who has taken it out. Around the look for Locals that name it: from the
   // first on, whoever gives it a reference shows; the second, if none named it.
   Verdict BeginJudgement();
+  // In the place of the first, of one that nobody has looked at since it died.
+  void LeaveList();
   Verdict EndJudgement();
   // Both, where there are no Locals any more. kAlive or kDead.
   Verdict JudgeUnnamed();
@@ -128,8 +130,9 @@ class Cell {
   void MergeSuspect(ThreadIndex owner);
   // A suspect's count, if it is merged or the calling thread's own; else 0.
   int64_t CountOfSuspect() const;
-  // Makes a suspect that has so many references, one at least, condemned: it dies, unless an Upgrade
-  // comes first (CellTable::PardonForUpgrade). Where there is no weak reference nothing is written.
+  // Makes a suspect that has so many references, one at least, condemned: it dies, unless an
+  // Upgrade comes first (CellTable::PardonForUpgrade). Where there is no weak reference nothing is
+  // written.
   bool Condemn(int64_t count);
   // Whether it is condemned, and since then no reference was counted up or down.
   bool IsStillCondemned(int64_t count) const;
@@ -140,7 +143,8 @@ class Cell {
   bool is_condemned() const;
   // Neither condemned nor a suspect any more.
   void Pardon();
-  // What is condemned for good dies. By the detecting thread, which alone knows it but for weak references.
+  // What is condemned for good dies. By the detecting thread, which alone knows it but for weak
+  // references.
   void Execute();
 
   // Finalizers (docs/design/finalization.md). Its weak references are cleared: it was found dead,
@@ -291,9 +295,9 @@ struct CellChunk {
     CellMarks frozen;
   };
   std::atomic<Marks*> marks = nullptr;
-  // `table`, where a Local may name a cell; null if none can. Relaxed: it is set before such a Local
-  // is, and so before the reference that this was made from goes; who counts the last one sees it
-  // as it sees that.
+  // `table`, where a Local may name a cell; null if none can. Relaxed: it is set before such a
+  // Local is, and so before the reference that this was made from goes; who counts the last one
+  // sees it as it sees that.
   std::atomic<const CellTable*> named_by_locals = nullptr;
   bool has_locals() const { return named_by_locals.load(std::memory_order_relaxed) != nullptr; }
   // Relaxed: nobody else knows the chunk any more.

@@ -169,8 +169,8 @@ class CellTable {
   // From here on a Local may name a cell (CellChunk::named_by_locals).
   void BeginLocals() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Dead cells, those that wait, and callbacks that are due when those are destroyed, of a thread that is not, or no
-  // longer, attached to the domain: one that is takes them over.
+  // Dead cells, those that wait, and callbacks that are due when those are destroyed, of a thread
+  // that is not, or no longer, attached to the domain: one that is takes them over.
   struct Orphans {
     CellList dead;
     CellList waiting;

@@ -255,13 +255,17 @@ void CycleDetector::CountInside() {
 // somebody. What is spared may have had other Fields when they were counted; so all is counted
 // again, until only what is still kFound was. Who upgrades a weak reference to what is condemned
 // pardons it.
+bool CycleDetector::IsStillCondemned(Place place) {
+  return place.cell().IsStillCondemned(place.count());
+}
+
 void CycleDetector::Condemn() {
   table_.BeginCondemning();
   bool all = SpareUnless([](Place place) { return place.cell().Condemn(place.count()); });
   int64_t pardoned = 0;
   while (!(all && SpareWhatIsNamed() && KeepUncollectable() && table_.EndCondemning(pardoned))) {
     CountInside();
-    all = SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
+    all = SpareUnless(&IsStillCondemned);
   }
 }
 
@@ -275,8 +279,7 @@ bool CycleDetector::SpareWhatIsNamed() {
     Spare(place);
     none = false;
   });
-  return none &&
-         SpareUnless([](Place place) { return place.cell().IsStillCondemned(place.count()); });
+  return none && SpareUnless(&IsStillCondemned);
 }
 
 // Whether there was nothing to keep.

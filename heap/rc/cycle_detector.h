@@ -155,6 +155,7 @@ class CycleDetector {
   void MarkFrom(Place root, State state, F f);
   // `place` and what it leads to are neither found nor suspects nor condemned any more.
   void Spare(Place place);
+  static bool IsStillCondemned(Place place);
   // Spares all of the state kFound of which f(place) is false. Whether there were none.
   template <typename F>
   bool SpareUnless(F f);

@@ -1,7 +1,8 @@
 // Agrees with a naive model: random programs over Ptrs, Fields, Weaks, Locals, finalizers and
 // threads, of which one at a time takes a step. When nothing is found any more those objects are
-// there, and no others, that the program's Ptrs and Locals lead to; and what is gone was finalized once before, if it has a
-// finalizer. After each step an object's count is the number of references that there are to it.
+// there, and no others, that the program's Ptrs and Locals lead to; and what is gone was finalized
+// once before, if it has a finalizer. After each step an object's count is the number of references
+// that there are to it.
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 // Threads that rewire a graph full of rings, upgrade weak references into it, walk through it by
-// Locals, come and go, while two others look for cyclic garbage, and the heap's cycles run back to back. EBB_SOAK (seconds)
-// lengthens each case.
+// Locals, come and go, while two others look for cyclic garbage, and the heap's cycles run back to
+// back. EBB_SOAK (seconds) lengthens each case.
 
 #include <atomic>
 #include <cstddef>

@@ -154,8 +154,9 @@ DomainState::~DomainState() {
   const int64_t named = table_.Close();
   if (named > 0) {
     LOG(WARNING) << "an ebb::rc::Domain goes while " << named
-                 << " of its objects are immortal or referred to: by an rc::Ptr or rc::Weak that "
-                    "outlives it, or by each other, in cycles. Their destructors do not run"
+                 << " of its cells are in use: of objects that are immortal, referred to by what "
+                    "outlives it, or by each other, in cycles, whose destructors do not run; or of "
+                    "what only an rc::Weak names"
                  << report;
   } else if (stats_wanted) {
     LOG(INFO) << "an ebb::rc::Domain goes" << report;

@@ -183,17 +183,17 @@ class Domain {
   static void Track(const AnyPtr& object);  // as each is at first
   static void Untrack(const AnyPtr& object);
   static bool IsTracked(const AnyPtr& object);  // whether or not it is frozen
-  // The same for all that there is now, and what was frozen before, until Unfreeze; and how many of
-  // it are still there. Any thread. (What another thread destroys meanwhile may leave its place
-  // frozen for what is made there; and while another one detects, some may be counted twice.)
-  // O(cells).
   //
-  // Freeze is Heap::Freeze as well: cycles of the heap move none of it any more, and leave its
-  // pages shared after a fork. Best after Collect, as garbage in cycles is frozen, too. A
+  // Freeze: the same for all that there is now, and what was frozen before, until Unfreeze. And it
+  // is Heap::Freeze: cycles of the heap move none of it any more, and leave its pages shared after
+  // a fork, until it is resized. Best after Collect, as garbage in cycles is frozen, too. A
   // safepoint. Errors: FailedPrecondition as of Heap::Collect, and then nothing has been done;
-  // ResourceExhausted if there is not the memory for all that.
+  // ResourceExhausted if there is not the memory for all that. Any thread. (What another thread
+  // destroys meanwhile may leave its place frozen for what is made there.) O(cells), and a cycle.
   absl::Status Freeze();
-  void Unfreeze();  // for detections: nothing is moved back
+  void Unfreeze();  // for detections: nothing is moved back. O(cells)
+  // How many of what is frozen are still there; while another thread detects, some may count
+  // twice. O(cells).
   int64_t FreezeCount() const;
 
   // Whether the object has a finalizer, and that has been called or is about to be. By threads with

@@ -58,7 +58,7 @@ TEST_F(ReportTest, NoneWhenNothingIsLeft) {
 
 TEST_F(ReportTest, SaysWhatIsStillThere) {
   Expect(absl::LogSeverity::kWarning,
-         AllOf(StartsWith("an ebb::rc::Domain goes while 4 of its objects are immortal or "),
+         AllOf(StartsWith("an ebb::rc::Domain goes while 4 of its cells are in use: "),
                HasSubstr("\n  objects: 5 made, 1 destroyed, 0 finalized\n"),
                EndsWith("\n  still there: 3 ebb::rc::Link, 1 ebb::rc::Witness"),
                Not(HasSubstr("detections"))));
@@ -73,7 +73,7 @@ TEST_F(ReportTest, SaysWhatIsStillThere) {
 TEST_F(ReportTest, NamesTheMostFrequentTypes) {
   // 12 + 11 + ... + 3, and two types more.
   Expect(absl::LogSeverity::kWarning,
-         AllOf(HasSubstr("while 78 of its objects"), HasSubstr("still there: 12 "),
+         AllOf(HasSubstr("while 78 of its cells"), HasSubstr("still there: 12 "),
                HasSubstr("Numbered<12>, 11 "), HasSubstr(", 3 "), Not(HasSubstr(", 2 ")),
                EndsWith(", and 3 of 2 more types")));
   std::vector<AnyPtr> left;
@@ -106,7 +106,7 @@ TEST_F(ReportTest, SaysOnRequestWhatWasDone) {
 
 // A cell that a weak reference names is no object.
 TEST_F(ReportTest, OfWeakReferencesThatAreLeft) {
-  Expect(absl::LogSeverity::kWarning, AllOf(HasSubstr("while 1 of its objects"),
+  Expect(absl::LogSeverity::kWarning, AllOf(HasSubstr("while 1 of its cells"),
                                             HasSubstr("1 destroyed"), Not(HasSubstr("still"))));
   Weak<Link> left;
   Counting c;
@@ -152,7 +152,7 @@ TEST_F(ReportTest, WhereverTheDomainGoes) {
 
 TEST_F(ReportTest, WhereTheThreadCannotAttach) {
   Expect(absl::LogSeverity::kWarning,
-         AllOf(HasSubstr("while 1 of its objects"), HasSubstr("still there: of unknown types: "),
+         AllOf(HasSubstr("while 1 of its cells"), HasSubstr("still there: of unknown types: "),
                HasSubstr("NoSafepoint")));
   const auto heap = NewHeap(Options{.max_bytes = 16 << 20, .collector = CollectorUnderTest()});
   const auto other_heap = NewHeap(Options{.max_bytes = 16 << 20});

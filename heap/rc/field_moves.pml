@@ -4,7 +4,8 @@
  * Two cells whose objects have two Fields each, which lead to either of the two, or nowhere. A
  * thread that may have a reference to one of them, and reaches the other by Fields alone, moves
  * references from Field to Field, out of Fields and into them, and drops. Another one detects: it
- * reads one Field at a time, counts what it finds, and condemns what has no other references. What must hold:
+ * reads one Field at a time, counts what it finds, and condemns what has no other references. What
+ * must hold:
  *   - what is executed has no reference from outside, nor does anybody get to it any more
  *     (assertions);
  *   - what nobody has had a reference to all the time has been executed in the end (assertion).

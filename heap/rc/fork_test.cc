@@ -133,8 +133,8 @@ TEST_P(RcForkTest, ObjectsOfThreadsThatAreNotThere) {
   EXPECT_EQ(Alive(domain), 9);
 }
 
-// What a Local named, of a thread that is not there, stays; whoever has its index next has places of
-// its own.
+// What a Local named, of a thread that is not there, stays; whoever has its index next has places
+// of its own.
 TEST_P(RcForkTest, LocalsOfThreadsThatAreNotThere) {
   if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
   Domain domain(*heap_);

@@ -31,6 +31,7 @@
 
 byte count = 2;            /* the shared count; merged */
 bool waiting = false, quiet = false;
+bool fresh = false;        /* ghost: nobody has judged it since it died */
 bool place[kPlaces];       /* whether it names the object */
 bool used[kPlaces];        /* whether a Local has it */
 
@@ -48,10 +49,11 @@ inline Release(mine) {
     count--;
     if
 #ifdef BUG_TWICE
-    :: count == 0 -> waiting = true; quiet = true; mine = true; lists++; assert(lists == 1)
+    :: count == 0 ->
+      waiting = true; quiet = true; fresh = true; mine = true; lists++; assert(lists == 1)
 #else
     :: count == 0 && !waiting ->
-      waiting = true; quiet = true; mine = true; lists++; assert(lists == 1)
+      waiting = true; quiet = true; fresh = true; mine = true; lists++; assert(lists == 1)
 #endif
     :: else -> skip
     fi
@@ -65,7 +67,8 @@ inline Judge(mine) {
 #endif
   atomic {
     if
-    :: count > 0 -> waiting = false; quiet = false; mine = false; lists--
+    :: fresh -> fresh = false  /* it is quiet, or has been given a reference */
+    :: !fresh && count > 0 -> waiting = false; quiet = false; mine = false; lists--
     :: else -> quiet = true
     fi
   };

@@ -31,16 +31,18 @@ class LocalSlots {
 
   // A place above all that are in use, which names `cell`; null if they all are.
   Slot* Push(Cell* cell) {
-    Slot* const slot = top_.load(std::memory_order_relaxed);  // the thread's own
-    if (slot >= end()) [[unlikely]]
-      return nullptr;
+    Slot* slot = top_.load(std::memory_order_relaxed);  // the thread's own
+    if (slot >= end()) [[unlikely]] {
+      slot = PopFree(slot);  // another thread may have abandoned some
+      if (slot >= end()) return nullptr;
+    }
     Set(*slot, cell);
     top_.store(slot + 1, std::memory_order_release);  // as in Set
     return slot;
   }
   void Pop(Slot* slot) {
     if (!IsNewest(slot)) [[unlikely]]
-      return Set(*slot, Free());  // a newer one's scope has not ended
+      return Abandon(*slot);  // a newer one's scope has not ended
     Set(*slot, nullptr);
     // Relaxed: the thread's own.
     if ((slot - 1)->load(std::memory_order_relaxed) == Free()) [[unlikely]]
@@ -50,6 +52,9 @@ class LocalSlots {
   // Release: pairs with the acquires in ForEach. Who reads that the place names something no more
   // reads of the higher ones what they named by then.
   static void Set(Slot& slot, Cell* cell) { slot.store(cell, std::memory_order_release); }
+  // By another thread, which has ended a Local that is not its own: the thread may use the place
+  // again when it comes by.
+  static void Abandon(Slot& slot) { Set(slot, Free()); }
   // Whether no place above this one is in use. By the thread itself.
   bool IsNewest(const Slot* slot) const {
     return slot + 1 == top_.load(std::memory_order_relaxed);  // the thread's own
@@ -113,6 +118,10 @@ inline LocalSlots& LocalSlots::None() {
   static constinit LocalSlots none{Full()};  // nobody writes it
   return none;
 }
+
+// The calling thread's; null if it has none. In the static TLS block: two instructions read it. Set
+// by OwnerQueues.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local LocalSlots* this_threads_slots;
 
 }  // namespace ebb::rc::internal
 

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/hash/hash.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
@@ -239,6 +241,61 @@ TEST(RcLocalTest, AnotherDomainsObjectCounts) {
   const Ptr<Link> own = MakePtr<Link>();
   *local = own;
   EXPECT_EQ(*local, own);
+}
+
+TEST(RcLocalTest, OtherReferencesAreMadeFromIt) {
+  Counting c;
+  const Ptr<Derived> derived = MakePtr<Derived>();
+  const Local local(c.owner, derived);
+  const Local<Link> base = local;
+  const Weak<Link> weak = local;
+  EXPECT_EQ(weak.Upgrade(), base);
+  EXPECT_EQ(AnyPtr(base).As<Derived>(), derived);
+  EXPECT_TRUE(Domain::IsTracked(local));
+  EXPECT_TRUE(ExtraBytes(local).empty());
+  int called = 0;
+  {
+    Ptr<Link> link = MakePtr<Link>();
+    const WeakCallback callback(Local<Link>(c.owner, link), [&] { ++called; });
+    link = nullptr;
+    c.owner.Step();
+    EXPECT_EQ(called, 1);
+  }
+  EXPECT_EQ(absl::HashOf(derived), absl::HashOf(Ptr<Derived>(local)));
+}
+
+// Misuse: what another thread makes of one counts, and what it ends is given up.
+TEST(RcLocalTest, AnotherThreadUsesIt) {
+  Counting c;
+  const Ptr<Link> link = MakePtr<Link>(nullptr, nullptr, 7);
+  {
+    std::optional<Local<Link>> local(std::in_place, c.owner, link);
+    const Local<Link> newer(c.owner, link);
+    std::thread other([&c, &link, &local, captured = newer] {
+      Mutator mutator(*c.heap);
+      Local<Link> copy(captured);
+      EXPECT_EQ(copy->value, 7);
+      EXPECT_EQ(link->value, 7);
+      copy = nullptr;
+      copy = captured;
+      local.reset();
+      const Local<Link> by_its_owner(c.owner, copy);
+      EXPECT_EQ(by_its_owner, link);
+    });
+    {
+      const Blocking blocking(c.mutator);
+      other.join();
+    }
+    EXPECT_EQ(newer->value, 7);
+  }
+  EXPECT_EQ(link.use_count(), 1);
+  // Its places are used again, when the thread has come by.
+  {
+    const Local<Link> local(c.owner, link);
+  }
+  std::vector<std::unique_ptr<Local<Link>>> locals;
+  for (int i = 0; i < 256; ++i) locals.push_back(std::make_unique<Local<Link>>(c.owner, link));
+  EXPECT_EQ(link.use_count(), 1);
 }
 
 // Misuse. It is logged, and the object goes.

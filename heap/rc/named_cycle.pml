@@ -1,10 +1,11 @@
-/* A detection of cycles, and Locals (heap/rc/cycle_detector.cc, heap/rc/local_slots.h), for Spin. Run
- * by //heap/rc:named_cycle_model_check.
+/* A detection of cycles, and Locals (heap/rc/cycle_detector.cc, heap/rc/local_slots.h), for Spin.
+ * Run by //heap/rc:named_cycle_model_check.
  *
  * One object, which refers to itself and has a weak reference; merged. A thread upgrades that,
- * once, makes Locals, makes references from them, assigns an older one, ends them and drops. Another
- * one detects: makes it a suspect, counts the reference inside, condemns it, looks at the places in
- * their order, looks at its word again, and ends that unless an upgrade was noted. What must hold:
+ * once, makes Locals, makes references from them, assigns an older one, ends them and drops.
+ * Another one detects: makes it a suspect, counts the reference inside, condemns it, looks at the
+ * places in their order, looks at its word again, and ends that unless an upgrade was noted. What
+ * must hold:
  *   - it is executed only when nobody has a reference to it from outside and no Local names it
  *     (assertion);
  *   - it is executed in the end if nobody upgraded it (assertion).

@@ -272,7 +272,7 @@ void Owner::BeginRound() {
   const int64_t others = dead_.size();
   AddDead(waiting_.JudgeDue(kDuePerRound));
   AddDead(waiting_.JudgeNew(kMadePerRound * kPerObjectMade));
-  if (!lazy_) DestroyDead(others, INT64_MAX, /*judges=*/true);
+  if (!lazy_) DestroyNew(others);
 }
 
 bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
@@ -379,9 +379,12 @@ void Owner::Died(Cell& cell) {
   }
   const int64_t others = owner->dead_.size();
   if (!waits) owner->dead_.Push(cell);
-  if (owner->lazy_ || !owner->MayDestroy()) return;
-  if (waits) owner->Judge(INT64_MAX);
-  owner->DestroyDead(others, INT64_MAX, /*judges=*/true);
+  if (!owner->lazy_ && owner->MayDestroy()) owner->DestroyNew(others);
+}
+
+void Owner::DestroyNew(int64_t others) {
+  if (has_to_judge()) Judge(INT64_MAX);
+  DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
 // It may have waited for long, and in this thread's list.
@@ -389,10 +392,7 @@ void Owner::DiedAgain(const CellTable& table) {
   Owner* owner = Find(table);
   if (owner == nullptr || owner->lazy_) return;
   owner->waiting_.MakeAllDue();
-  if (owner->destroying_ || !owner->MayDestroy()) return;
-  const int64_t others = owner->dead_.size();
-  owner->Judge(INT64_MAX);
-  owner->DestroyDead(others, INT64_MAX, /*judges=*/true);
+  if (!owner->destroying_ && owner->MayDestroy()) owner->DestroyNew(owner->dead_.size());
 }
 
 inline void Owner::Destroy(Cell& cell) {

@@ -116,12 +116,13 @@ class Owner {
   void Judge(int64_t cells);
   bool has_to_judge() const { return waiting_.has_new() || waiting_.has_due(); }
   void BeginRound();
+  // All that has died since dead_ had so many, and dies by that.
+  void DestroyNew(int64_t others);
   // Step, but what is due is for others, and it judges at all only if it `judges`.
   bool StepSome(int64_t objects, absl::Duration time, bool judges);
-  // Of dead_, from its front, at most so many, until `rest` are left. What waits since an object
-  // has been destroyed is judged before the next one, if it `judges`: so the order is the same with
-  // Locals and without. What dies as an object is
-  // destroyed is next, in the order in which it died. How many it were.
+  // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
+  // destroyed is next, in the order in which it died; what waits since then is judged first, if it
+  // `judges`, so that the order is the same with Locals and without. How many it were.
   int64_t DestroyDead(int64_t rest, int64_t objects, bool judges);
   void Destroy(internal::Cell& cell);
   // The detector's dead, unless lazily.
@@ -165,8 +166,8 @@ class Owner {
   std::array<const internal::Cell*, kGivenAtOnce + kMostRecent>
       given_;  // undefined from the count on
   size_t given_count_ = 0;
-  internal::CellList dead_;         // their objects wait to be destroyed
-  internal::CellList dropped_;      // by the destructor that runs
+  internal::CellList dead_;     // their objects wait to be destroyed
+  internal::CellList dropped_;  // by the destructor that runs
   internal::ZeroCountLists waiting_;
   // Objects made until waiting_ is looked at again.
   int64_t round_in_ = kMadePerRound;

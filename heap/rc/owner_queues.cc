@@ -17,6 +17,7 @@ constexpr int kMergesAtOnce = 1024;
 
 constinit thread_local OwnerQueues::Queue* OwnerQueues::this_queue = nullptr;
 constinit thread_local int OwnerQueues::entries = 0;
+constinit thread_local LocalSlots* this_threads_slots = nullptr;
 
 OwnerQueues& OwnerQueues::Get() {
   static OwnerQueues& queues = *new OwnerQueues;  // never destroyed: threads may outlive main
@@ -43,6 +44,7 @@ void OwnerQueues::Enter() {
   }
   if (index == kOwnsNothing) return;
   this_queue = &QueueOf(index);
+  this_threads_slots = &this_queue->locals;
   absl::MutexLock lock(&this_queue->mu);
   this_queue->has_thread = true;
   this_thread = index;
@@ -76,6 +78,7 @@ void OwnerQueues::Leave(OnDead on_dead) {
   }
   const ThreadIndex index = std::exchange(this_thread, kOwnsNothing);
   this_queue = nullptr;
+  this_threads_slots = nullptr;
   --entries;
   absl::MutexLock lock(&mu_);
   free_.push_back(index);

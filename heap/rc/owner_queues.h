@@ -56,7 +56,7 @@ class OwnerQueues {
 
   // The calling thread's; none if it has no index.
   static LocalSlots& Locals() {
-    return this_queue == nullptr ? LocalSlots::None() : this_queue->locals;
+    return this_threads_slots == nullptr ? LocalSlots::None() : *this_threads_slots;
   }
   // Calls f(cell) for each that an rc::Local names, of whichever thread and domain: see LocalSlots.
   // Nothing is known of the cell but its address.

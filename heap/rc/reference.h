@@ -62,6 +62,11 @@ class Reference {
     if (cell_ != nullptr) cell_->MakeImmortal();
   }
 
+  template <typename H>
+  friend H AbslHashValue(H h, const Reference& reference) {
+    return H::combine(std::move(h), reference.cell_);
+  }
+
   Cell* cell() const { return cell_; }
   // The same, of a reference that this one can be made from.
   template <typename U>
@@ -106,7 +111,7 @@ class Reference {
   Cell* cell_ = nullptr;
 };
 
-// By identity of the object.
+// By identity of the object, as is the hash.
 template <typename T, typename U>
 bool operator==(const Reference<T>& a, const Reference<U>& b) {
   return a.cell() == b.cell();

@@ -85,9 +85,9 @@ absl::Status CheckHeldOnce(Cell& cell, Owner& owner) {
                    " of an object that others may refer to: drop all other references first, "
                    "rc::Local, Weak and WeakCallback too (there were ",
                    cell.Count(),
-                   " counted ones; one that another thread has dropped counts until the owner's "
-                   "next MakePtr or Owner::Step; an immortal object cannot be resized), or make "
-                   "another one by MakePtrWithBytes"));
+                   " counted ones, this one among them; one that another thread has dropped counts "
+                   "until the owner's next MakePtr or Owner::Step; an immortal object cannot be "
+                   "resized), or make another one by MakePtrWithBytes"));
 }
 
 // Where its size in words stays the same.

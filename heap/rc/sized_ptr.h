@@ -14,6 +14,7 @@
 #include "heap/mutator.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/counted_type.h"
+#include "heap/rc/local.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/ptr.h"
 #include "heap/rc/reference.h"
@@ -45,6 +46,11 @@ Ptr<T> MakePtrWithBytes(size_t bytes, Args&&... args) {
 // get(). Other threads may use them as any plain member of the object. O(1).
 template <typename T>
 absl::Span<std::byte> ExtraBytes(const internal::Reference<T>& object) {
+  if (object == nullptr) return {};
+  return ebb::ExtraBytes(object.cell()->Load());
+}
+template <typename T>
+absl::Span<std::byte> ExtraBytes(const Local<T>& object) {
   if (object == nullptr) return {};
   return ebb::ExtraBytes(object.cell()->Load());
 }

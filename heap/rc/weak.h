@@ -31,6 +31,9 @@ class Weak {
       : cell_(internal::Reference<T>::CellOf(object)) {
     if (cell_ != nullptr) cell_->RetainWeak();
   }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Weak(const Local<U>& object) : Weak(Ptr<T>(object)) {}  // NOLINT: implicit
   Weak(const Weak& other) : cell_(other.cell_) {
     if (cell_ != nullptr) cell_->RetainWeak();
   }

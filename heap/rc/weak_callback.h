@@ -34,6 +34,9 @@ class [[nodiscard]] WeakCallback {
   WeakCallback(const internal::Reference<T>& object, absl::AnyInvocable<void() &&> function) {
     if (object != nullptr && function != nullptr) Register(*object.cell(), std::move(function));
   }
+  template <typename T>
+  WeakCallback(const Local<T>& object, absl::AnyInvocable<void() &&> function)
+      : WeakCallback(Ptr<T>(object), std::move(function)) {}
   WeakCallback(WeakCallback&&) noexcept = default;
   WeakCallback& operator=(WeakCallback other) noexcept {
     std::swap(callback_, other.callback_);

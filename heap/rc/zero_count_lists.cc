@@ -55,7 +55,13 @@ void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
     for (; cells > 0 && count < kAtOnce; --cells) {
       Cell& cell = lists_[age].Pop();
       --size_;
-      if (cell.BeginJudgement() == Cell::Verdict::kWaits) room[count++] = {&cell, false};
+      // A new one has been quiet since it died, or shows that it was not.
+      if (age == 0) {
+        cell.LeaveList();
+      } else if (cell.BeginJudgement() == Cell::Verdict::kAlive) {
+        continue;
+      }
+      room[count++] = {&cell, false};
     }
     const absl::Span<Candidate> candidates = absl::MakeSpan(room).first(count);
     const absl::Span<uint16_t> by_address = absl::MakeSpan(order).first(count);

@@ -60,7 +60,7 @@ class ZeroCountLists {
   void Judge(size_t age, int64_t cells, CellList& dead);
 
   std::array<CellList, kAges> lists_;
-  int64_t size_ = 0;  // of them all
+  int64_t size_ = 0;                     // of them all
   std::array<int64_t, kAges> due_ = {};  // of these, from their front; none of the first
   int64_t all_due_ = 0;
   uint64_t rounds_ = 0;
