@@ -64,12 +64,16 @@ absl::StatusOr<CycleResult> Cycle::RunOne(const Safepoints::Pause& pause, bool i
   // Objects end where the allocators stood: from here on all accounts are exact.
   CloseAllocators(pause.mutators());
   // What is young becomes old, as far as there is room. The rest are roots of this cycle.
-  if (!EmptyNursery(pause, in_part)) generations_->ForgetEdges();
+  const bool nursery_is_empty = EmptyNursery(pause, in_part);
+  if (!nursery_is_empty) generations_->ForgetEdges();
   // What was active becomes from-space, and nothing is marked.
   Flip(stopped);
   if (in_part) spaces_.copy().EvacuateInPart(stopped);
   // Copies go where no cycle moves them, if that is wanted.
   trace_.BeginFreezing(/*may_freeze=*/!in_part, stopped);
+  if (!nursery_is_empty && trace_.rules().freezer() != nullptr) {
+    trace_.freezer().NoteLeft(spaces_.nursery().allocated_bytes().size());
+  }
   // Every object that a root leads to is copied or marked, and every reference to it forwarded.
   trace_.rules().SetInPart(in_part);
   result.trace = ForwardAll(pause.mutators());

@@ -93,5 +93,30 @@ TEST_F(FreezeRunningOutTest, RefusedMemoryLeavesAllAsItWas) {
   ExpectFrozen(list, 1000);
 }
 
+// Where a nursery cannot be emptied, what stays in it is not frozen.
+TEST_F(FreezeRunningOutTest, WhatStaysInANurseryCounts) {
+  std::vector<Persistent<Array<uint64_t>>> large;
+  const auto fill = [&] {
+    for (;;) {
+      absl::StatusOr<Ref<Array<uint64_t>>> array = mutator_.TryNewArray<uint64_t>(2 << 10);
+      if (!array.ok()) return;
+      large.emplace_back(*heap_, *array);
+    }
+  };
+  fill();
+  large.resize(large.size() - 8);
+  EXPECT_TRUE(heap_->Collect().ok());
+  Local<Node> list(mutator_, NewList(mutator_, 1000));
+  fill();
+  const bool all = heap_->Freeze().ok();
+  large.clear();
+  EXPECT_TRUE(heap_->Collect().ok());
+  if (all) {
+    ExpectFrozen(list, 1000);
+  }
+  EXPECT_TRUE(heap_->Freeze().ok());
+  ExpectFrozen(list, 1000);
+}
+
 }  // namespace
 }  // namespace ebb

@@ -142,8 +142,7 @@ void CycleDetector::Decide() {
   CountInside();
   Condemn();
   SetFinalizableAside();
-  next_chunk_ = chunks_.begin();
-  next_index_ = 0;
+  Execute();
 }
 
 absl::Status CycleDetector::MakeSideArrays() {
@@ -342,33 +341,21 @@ void CycleDetector::Spare(Place place) {
   MarkFrom(place, State::kAlive, [](Cell& cell) { cell.Pardon(); });
 }
 
-// What is destroyed between two calls stays kFound: that Fields led to it is all that is asked.
-CellList CycleDetector::TakeDead(int64_t cells) {
-  CellList dead;
-  for (; next_chunk_ != chunks_.end(); ++next_chunk_, next_index_ = 0) {
-    for (; next_index_ < CellChunk::kCells; ++next_index_) {
-      if (next_chunk_->states[next_index_] != State::kFound) continue;
-      if (dead.size() == cells) return dead;
-      SafepointNowAndThen();
-      Prefetch(*next_chunk_, next_index_ + kPrefetchDistance);
-      const Place place(*next_chunk_, next_index_);
-      Execute(place);
-      dead.Append(place.cell());
-    }
-  }
-  return dead;
-}
-
-// Fields that lead from dead to dead are null from here on, and nothing is counted for that.
-void CycleDetector::Execute(Place place) {
-  ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
-    // Relaxed: only who destroys the object reads it again, ordered by the list.
-    if (target.state() == State::kFound) field.store(nullptr, std::memory_order_relaxed);
+// Fields that lead from dead to dead are null from here on, and nothing is counted for that. All of
+// them before the first object is destroyed: a process that forks then has no Field that leads to a
+// cell which is used again.
+void CycleDetector::Execute() {
+  ForEachFound([&](Place place) {
+    ForEachField(place.cell(), [](std::atomic_ref<Cell*> field, Place target) {
+      // Relaxed: only who destroys the object reads it again, ordered by the list.
+      if (target.state() == State::kFound) field.store(nullptr, std::memory_order_relaxed);
+    });
+    LOG_IF(INFO, debug_.collectable)
+        << "garbage that is destroyed: " << CountedTypeOf(place.cell().Load()).name;
+    ++figures_.collected;
+    place.cell().Execute();
+    dead_.Append(place.cell());
   });
-  LOG_IF(INFO, debug_.collectable)
-      << "garbage that is destroyed: " << CountedTypeOf(place.cell().Load()).name;
-  ++figures_.collected;
-  place.cell().Execute();
 }
 
 template <typename F>

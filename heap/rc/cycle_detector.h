@@ -98,11 +98,9 @@ class CycleDetector {
   // reached: it is garbage unless they have revived it.
   absl::Status LookAgain(absl::Duration patience);
 
-  // What the last look has found. The next cells, about so many, of which the objects are to be
-  // destroyed, and whose Fields lead to no others of these any more; empty when that were all.
-  CellList TakeDead(int64_t cells);
-  // Whether that may find more.
-  bool has_dead() { return next_chunk_ != chunks_.end(); }
+  // What the last look has found. Cells of which the objects are to be destroyed, and whose Fields
+  // do not lead to one another any more.
+  CellList TakeDead() { return std::move(dead_); }
   // Those of which the finalizers are to be called, with one reference each.
   bool has_finalizable() const { return !finalizable_.empty(); }
   std::vector<Cell*> TakeFinalizable() { return std::move(finalizable_); }
@@ -119,7 +117,7 @@ class CycleDetector {
   using State = SuspectChunk::State;
   class Place;
 
-  // The phases, in order; the last is TakeDead. Memory is needed by the first five alone.
+  // The phases, in order. Memory is needed by the first five alone.
   absl::Status MakeSideArrays();
   void CountFromOutside();
   void MarkAlive();
@@ -131,6 +129,7 @@ class CycleDetector {
   bool SpareWhatIsNamed();
   bool KeepUncollectable();
   void SetFinalizableAside();
+  void Execute();
 
   // f(), and the time that it takes is counted. Its Status; ResourceExhausted if it throws
   // std::bad_alloc.
@@ -138,7 +137,6 @@ class CycleDetector {
   // From MakeSuspects on: what is found turns out to be garbage, or is spared.
   void Decide();
 
-  void Execute(Place place);
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
   void ForEachFound(F f);
@@ -182,9 +180,7 @@ class CycleDetector {
   // Objects in the domain, at first.
   size_t with_finalizer_ = 0;
   size_t uncollectable_ = 0;
-  // Where TakeDead goes on.
-  SuspectChunk* next_chunk_ = nullptr;
-  size_t next_index_ = 0;
+  CellList dead_;
   std::vector<Cell*> finalizable_;
   std::vector<Cell*> kept_;
   CallbackList callbacks_;

@@ -311,7 +311,7 @@ int64_t DomainState::CellsUntilDetection() const {
 void DomainState::SetNextDetection(int64_t dead) {
   const int64_t now = table_.cells_in_use() - dead;
   absl::MutexLock lock(&mu_);
-  in_use_after_last_ = now;
+  in_use_after_last_ = std::max<int64_t>(now, 0);  // others take and give cells meanwhile
   UpdateDetectAt();
 }
 

@@ -218,15 +218,16 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   domain_->BeginDetection();
   CycleDetector detector(table_, mutator_, domain_->heap().system(), domain_->debug());
   absl::Status status = detector.Look(patience);
+  int64_t waiting = 0;
   if (status.ok()) {
     const bool calls = detector.has_finalizable();
     // What is not destroyed yet could refer to what is set aside.
-    DestroyFound(detector, /*lazily=*/lazy_ && !calls);
+    waiting = DestroyFound(detector, /*lazily=*/lazy_ && !calls);
     if (calls) {
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
       // What there is no memory for is found the next time.
       detector.LookAgain(patience).IgnoreError();
-      DestroyFound(detector, lazy_);
+      waiting = DestroyFound(detector, lazy_);
       for (Cell* cell : detector.TakeFinalizable()) CallFinalizer(*cell);
       AddCalls(detector.TakeCallbacks());
     }
@@ -238,20 +239,20 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   absl::StatusOr<Detection> detection = detector.figures();
   if (!status.ok()) detection = status;
   GiveFreed();
-  domain_->EndDetection(detection, lazy_ ? detector.figures().collected : 0);
+  domain_->EndDetection(detection, waiting);
   table_.Trim(domain_->CellsUntilDetection());
   return detection;
 }
 
-void Owner::DestroyFound(CycleDetector& detector, bool lazily) {
-  if (lazily) return AddDead(detector.TakeDead(INT64_MAX));
+int64_t Owner::DestroyFound(CycleDetector& detector, bool lazily) {
   const int64_t others = dead_.size();
-  // Some at a time, so that they are still in the cache.
-  do {
-    AddDead(detector.TakeDead(kDestroyedBetweenSafepoints));
+  AddDead(detector.TakeDead());
+  if (lazily) return dead_.size() - others;
+  while (dead_.size() > others) {
     DestroyDead(others, kDestroyedBetweenSafepoints, /*judges=*/true);
     Mutator::SafepointOfThread();
-  } while (dead_.size() > others || detector.has_dead());
+  }
+  return 0;
 }
 
 bool Owner::Step(int64_t objects, absl::Duration time) {

@@ -125,8 +125,8 @@ class Owner {
   // `judges`, so that the order is the same with Locals and without. How many it were.
   int64_t DestroyDead(int64_t rest, int64_t objects, bool judges);
   void Destroy(internal::Cell& cell);
-  // The detector's dead, unless lazily.
-  void DestroyFound(internal::CycleDetector& detector, bool lazily);
+  // The detector's dead; if `lazily`, they are left to be destroyed: how many.
+  int64_t DestroyFound(internal::CycleDetector& detector, bool lazily);
   void GiveCell(internal::Cell& cell);
   void GiveAll();
   // All that have become free by this thread.

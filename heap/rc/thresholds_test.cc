@@ -106,5 +106,26 @@ TEST(ThresholdsTest, AreSetByAnyThreadMeanwhile) {
   EXPECT_GE(c.domain.stats().detections, 1);
 }
 
+struct Mourned {
+  Field<Mourned> self;
+  static void Finalize(Ptr<Mourned>) {}
+};
+
+// What a detection has destroyed at once, since finalizers were called, is not expected to go.
+TEST(ThresholdsTest, AreRightAfterFinalizersInALazyDomain) {
+  Counting c({.reclaim = Reclaim::kLazy, .detect = Detect::kAutomatic, .detect_after = kMost},
+             kManyBytes);
+  ASSERT_TRUE(c.domain.SetThresholds(20'000, 0).ok());
+  Ptr<Mourned> mourned = MakePtr<Mourned>();
+  mourned->self = mourned;
+  mourned = nullptr;
+  MakeRings(15'000);
+  EXPECT_EQ(Collect(c).finalized, 1);
+  MakeRings(15'000);
+  EXPECT_EQ(c.domain.stats().detections, 1);
+  MakeRings(15'000);
+  EXPECT_EQ(c.domain.stats().detections, 2);
+}
+
 }  // namespace
 }  // namespace ebb::rc
