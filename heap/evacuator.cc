@@ -8,7 +8,7 @@ namespace ebb::internal {
 uintptr_t Evacuator::AllocateSlow(copyspace::Reference from, const TypeInfo& type,
                                   size_t bytes) noexcept {
   Freezer* const freezer = rules_.freezer();
-  if (rules_.Next(from)) {
+  if (rules_.IsToFail(from)) {
     if (freezer != nullptr) freezer->NoteLeft(bytes);
     return 0;
   }

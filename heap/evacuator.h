@@ -19,6 +19,8 @@
 
 namespace ebb::internal {
 
+class Freezer;
+
 // How far ahead of the copies their cache lines are fetched, so that their stores do not miss.
 inline constexpr size_t kCopyAhead = 1024;
 
@@ -36,8 +38,6 @@ struct EvacuationCounts {
     return *this;
   }
 };
-
-class Freezer;
 
 // Evacuations that are not ordinary. Some are to fail: every Nth of a heap
 // (StressOptions::fail_evacuation); in a cycle that evacuates in part, those of what is to stay
@@ -61,7 +61,7 @@ class EvacuationRules {
 
   bool all_ordinary() const { return all_ordinary_; }
   // Whether the evacuation of `from` is to fail.
-  bool Next(copyspace::Reference from) {
+  bool IsToFail(copyspace::Reference from) {
     if (in_part_) return copyspace::CopySpace::IsToStay(from);
     // Relaxed: a count that publishes nothing.
     return every_ != 0 && (count_.fetch_add(1, std::memory_order_relaxed) + 1) % every_ == 0;

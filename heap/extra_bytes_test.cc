@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "heap/heap_fixture_for_test.h"
 #include "heap/heap_for_test.h"
 
 namespace ebb {
@@ -53,17 +54,7 @@ void Fill(Ref<T> object, uint8_t value) {
   for (std::byte& byte : ExtraBytes(object)) byte = std::byte{value};
 }
 
-class ExtraBytesTest : public ::testing::Test {
- protected:
-  std::unique_ptr<Heap> heap_ = NewHeap();
-  Mutator mutator_{*heap_};
-
-  void Collect() {
-    ASSERT_TRUE(heap_->Collect().ok());
-    absl::Status status = heap_->Verify();
-    ASSERT_TRUE(status.ok()) << status;
-  }
-};
+class ExtraBytesTest : public HeapTest {};
 
 TEST_F(ExtraBytesTest, ZeroAtFirst) {
   for (int round = 0; round < 4; ++round) {

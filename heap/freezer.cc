@@ -11,7 +11,7 @@ bool Freezer::Begin(bool may_freeze) {
   frozen_.store(0, std::memory_order_relaxed);
   if (!may_freeze || !wanted_.exchange(false, std::memory_order_relaxed)) return false;
   stopped_.store(false, std::memory_order_relaxed);
-  left_.store(0, std::memory_order_relaxed);
+  left_.store(0, std::memory_order_relaxed);  // as above
   cycles_.fetch_add(1, std::memory_order_relaxed);
   return true;
 }

@@ -49,7 +49,7 @@ class Freezer {
     sum.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   }
   static platform::Bytes Load(const std::atomic<int64_t>& sum) {
-    return platform::Bytes(sum.load(std::memory_order_relaxed));
+    return platform::Bytes(sum.load(std::memory_order_relaxed));  // as above
   }
 
   Spaces& spaces_;

@@ -41,9 +41,7 @@ absl::StatusOr<std::unique_ptr<Heap>> Heap::Create(const Options& options) {
   return absl::WrapUnique(new Heap(*std::move(core)));
 }
 
-// act(the calling thread's running mutator, or null), which stops mutators.
-absl::Status Heap::Stopping(const char* what,
-                            absl::FunctionRef<absl::Status(Mutator*)> act) {
+absl::Status Heap::RunStopping(const char* what, absl::FunctionRef<absl::Status(Mutator*)> act) {
   Mutator* self = Mutator::Current(*this);
   if (self == nullptr) {
     absl::Status status = Mutator::CheckThreadMayStop(what);
@@ -56,17 +54,17 @@ absl::Status Heap::Stopping(const char* what,
 }
 
 absl::Status Heap::Collect(CollectKind kind) {
-  return Stopping("Heap::Collect", [&](Mutator* self) {
+  return RunStopping("Heap::Collect", [&](Mutator* self) {
     return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
   });
 }
 
 absl::Status Heap::Freeze() {
-  return Stopping("Heap::Freeze", [this](Mutator* self) { return core_->Freeze(self); });
+  return RunStopping("Heap::Freeze", [this](Mutator* self) { return core_->Freeze(self); });
 }
 
 absl::Status Heap::Verify() {
-  return Stopping("Heap::Verify", [this](Mutator* self) { return core_->Verify(self); });
+  return RunStopping("Heap::Verify", [this](Mutator* self) { return core_->Verify(self); });
 }
 
 absl::Status Heap::ReportExternal(int64_t bytes) { return core_->ReportExternal(bytes); }

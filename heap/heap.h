@@ -175,7 +175,9 @@ class Heap {
 
  private:
   explicit Heap(std::shared_ptr<internal::HeapCore> core);
-  absl::Status Stopping(const char* what, absl::FunctionRef<absl::Status(Mutator*)> act);
+  // act(the calling thread's running mutator, or null), which stops mutators. FailedPrecondition if
+  // this thread may not; `what` is the public function, for messages.
+  absl::Status RunStopping(const char* what, absl::FunctionRef<absl::Status(Mutator*)> act);
   absl::Status AddCleanupFor(uintptr_t object, absl::AnyInvocable<void() &&> cleanup);
 
   const std::shared_ptr<internal::HeapCore> core_;

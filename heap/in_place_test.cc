@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "heap/heap_fixture_for_test.h"
 #include "heap/heap_for_test.h"
 
 namespace ebb {
@@ -34,18 +35,10 @@ uintptr_t AddressOf(const H& handle) {
   return reinterpret_cast<uintptr_t>(handle.get());
 }
 
-class InPlaceTest : public ::testing::Test {
+class InPlaceTest : public HeapTest {
  protected:
   static constexpr int64_t kMiB = 1 << 20;
 
-  std::unique_ptr<Heap> heap_ = NewHeap();
-  Mutator mutator_{*heap_};
-
-  void Collect() {
-    ASSERT_TRUE(heap_->Collect().ok());
-    absl::Status status = heap_->Verify();
-    ASSERT_TRUE(status.ok()) << status;
-  }
   int64_t heap_bytes() const { return heap_->stats().heap_bytes; }
   int64_t large_bytes() const { return heap_->stats().large_bytes; }
   int64_t pinned_bytes() const { return heap_->stats().pinned_bytes; }

@@ -126,7 +126,7 @@ uintptr_t MinorCycle::AllocateIn(copyspace::CopySpace& space, AcquirePurpose pur
 
 // What evacuation is to have in the copy space is left alone while the nursery has room.
 uintptr_t MinorCycle::AllocateSlow(Reference from, const TypeInfo& type, size_t bytes) noexcept {
-  if (rules_.Next(from)) return 0;
+  if (rules_.IsToFail(from)) return 0;
   uintptr_t header = 0;
   if (MayPromote(from)) {
     header = AllocateIn(spaces_.copy(), AcquirePurpose::kMutator, promoted_, type, bytes);

@@ -9,22 +9,13 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "heap/heap_fixture_for_test.h"
 #include "heap/heap_for_test.h"
 
 namespace ebb {
 namespace {
 
-class RootsTest : public ::testing::Test {
- protected:
-  std::unique_ptr<Heap> heap_ = NewHeap();
-  Mutator mutator_{*heap_};
-
-  void Collect() {
-    ASSERT_TRUE(heap_->Collect().ok());
-    absl::Status status = heap_->Verify();
-    ASSERT_TRUE(status.ok()) << status;
-  }
-};
+class RootsTest : public HeapTest {};
 
 TEST_F(RootsTest, LocalsFollowTheirObjects) {
   Local<Node> a(mutator_, mutator_.New<Node>(nullptr, nullptr, 1));

@@ -32,6 +32,7 @@ def _compiled_once(name, deps):
         alwayslink = True,
         deps = deps + [
             "//heap:ebb",
+            "//heap:heap_fixture_for_test",
             "//heap:heap_for_test",
             "@com_google_googletest//:gtest_main",
         ],

@@ -299,7 +299,9 @@ struct CellChunk {
   // Local is, and so before the reference that this was made from goes; who counts the last one
   // sees it as it sees that.
   std::atomic<const CellTable*> named_by_locals = nullptr;
-  bool has_locals() const { return named_by_locals.load(std::memory_order_relaxed) != nullptr; }
+  bool has_locals() const {
+    return named_by_locals.load(std::memory_order_relaxed) != nullptr;  // see above
+  }
   // Relaxed: nobody else knows the chunk any more.
   ~CellChunk() { delete marks.load(std::memory_order_relaxed); }
   // Acquire: pairs with the release in MakeMarks; the payload is the marks.

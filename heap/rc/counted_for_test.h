@@ -6,6 +6,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -51,6 +54,26 @@ struct Counting {
   Domain domain;
   Owner owner;
 };
+
+// body() on another thread, which may wait for a pause meanwhile.
+template <typename Body>
+void RunThread(Counting& c, Body body) {
+  const Blocking blocking(c.mutator);
+  std::thread(std::move(body)).join();
+}
+// The same on one with an Owner: body(owner), or body().
+template <typename Body>
+void RunOwner(Counting& c, Body body) {
+  RunThread(c, [&] {
+    Mutator mutator(*c.heap);
+    Owner owner(c.domain, mutator);
+    if constexpr (std::is_invocable_v<Body&, Owner&>) {
+      body(owner);
+    } else {
+      body();
+    }
+  });
+}
 
 inline Detection Collect(Counting& c) {
   absl::StatusOr<Detection> detection = c.domain.Collect();

@@ -5,6 +5,7 @@
 #ifndef EBB_HEAP_RC_COUNTED_TYPE_H_
 #define EBB_HEAP_RC_COUNTED_TYPE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -42,6 +43,19 @@ struct CountedType {
 // What a word of a Field, or of an AtomicField, which may be locked, leads to.
 inline Cell* FieldTarget(Cell* word) {
   return reinterpret_cast<Cell*>(reinterpret_cast<uintptr_t>(word) & ~uintptr_t{1});
+}
+
+// Calls f(field, target) for each Field of the object at `payload` that is not null, where a Field
+// is a std::atomic_ref<Cell*>. Others may be storing to them; what is read of the target must be
+// known to be there.
+template <typename F>
+void ForEachField(const CountedType& type, uintptr_t payload, F f) {
+  for (uint32_t i = 0; i < type.field_count; ++i) {
+    const std::atomic_ref<Cell*> field(*reinterpret_cast<Cell**>(payload + type.field_offsets[i]));
+    // Relaxed: see above.
+    Cell* const target = FieldTarget(field.load(std::memory_order_relaxed));
+    if (target != nullptr) f(field, *target);
+  }
 }
 
 // Whether a T is an rc::Field or AtomicField.

@@ -22,11 +22,8 @@ namespace ebb::rc::internal {
 namespace {
 
 // Of an object that lives whatever its Fields say.
-constexpr int32_t kManyFromOutside = int32_t{1} << 30;
+constexpr int32_t kMany = int32_t{1} << 30;
 constexpr int32_t kEndOfList = -1;
-// So many objects are looked at between two safepoints: some 20 microseconds. At least one chunk's
-// states are.
-constexpr int64_t kLooksBetweenSafepoints = 1024;
 // How long the thread waits for others before it looks whether a pause is wanted of its other
 // heaps.
 constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
@@ -40,9 +37,7 @@ absl::Status NoMemory(std::string_view what) {
                    what));
 }
 
-int32_t Clamp(int64_t count) {
-  return static_cast<int32_t>(std::min<int64_t>(count, kManyFromOutside));
-}
+int32_t Clamp(int64_t count) { return static_cast<int32_t>(std::min<int64_t>(count, kMany)); }
 
 }  // namespace
 
@@ -116,8 +111,7 @@ absl::Status CycleDetector::Look(absl::Duration patience) {
     CountFromOutside();
     MarkAlive();
     MakeRoomForCells();
-    MakeSuspects(patience);
-    figures_.suspects = suspects_;
+    figures_.suspects = MakeSuspects(patience);
     Decide();
     return absl::OkStatus();
   });
@@ -159,7 +153,7 @@ absl::Status CycleDetector::MakeSideArrays() {
 void CycleDetector::CountFromOutside() {
   for (SuspectChunk& side : chunks_) {
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      SafepointNowAndThen();
+      safepoint_.Pass();
       Prefetch(side, i + kPrefetchDistance);
       const Place place(side, i);
       const Ref<CountedObject> object = place.cell().Load();
@@ -169,7 +163,7 @@ void CycleDetector::CountFromOutside() {
       if (type.finalize != nullptr) ++with_finalizer_;
       if (type.is_uncollectable) ++uncollectable_;
       place.state() = State::kFound;
-      place.count() += place.cell().is_waiting() ? kManyFromOutside : Clamp(place.cell().Count());
+      place.count() += place.cell().is_waiting() ? kMany : Clamp(place.cell().Count());
       ForEachField(place.cell(), [](auto, Place target) { --target.count(); });
     }
   }
@@ -193,11 +187,11 @@ void CycleDetector::MakeRoomForCells() {
   if (keeps) kept_.reserve(kept_.size() + found);
 }
 
-// inv.suspect holds for what is still kFound, once its owner has merged it.
-void CycleDetector::MakeSuspects(absl::Duration patience) {
-  suspects_ = 0;
-  ForEachFound([this](Place place) {
-    ++suspects_;
+// inv.suspect holds for what is still kFound, once its owner has merged it. How many were found.
+int64_t CycleDetector::MakeSuspects(absl::Duration patience) {
+  int64_t found = 0;
+  ForEachFound([&](Place place) {
+    ++found;
     const ThreadIndex owner = place.cell().Suspect();
     if (place.cell().IsLeftAlone()) return Spare(place);
     if (owner == this_thread || !IsIndex(owner)) return;
@@ -205,9 +199,11 @@ void CycleDetector::MakeSuspects(absl::Duration patience) {
     if (request == nullptr) request = std::make_shared<OwnerQueues::MergeRequest>();
     request->cells.push_back(&place.cell());
   });
-  if (requests_.empty()) return;
-  AwaitMerges(patience);
-  SpareUnless([](Place place) { return place.cell().CountOfSuspect() > 0; });
+  if (!requests_.empty()) {
+    AwaitMerges(patience);
+    SpareUnless([](Place place) { return place.cell().CountOfSuspect() > 0; });
+  }
+  return found;
 }
 
 void CycleDetector::AwaitMerges(absl::Duration patience) {
@@ -245,8 +241,7 @@ void CycleDetector::CountInside() {
     const CountedType* type = ForEachField(place.cell(), [](auto, Place target) {
       if (target.state() == State::kFound) ++target.count();
     });
-    if (type != nullptr && IsUnexpected(*type))
-      place.count() = kManyFromOutside;  // more than it has
+    if (type != nullptr && IsUnexpected(*type)) place.count() = kMany;  // more than it has
   });
 }
 
@@ -364,7 +359,7 @@ void CycleDetector::ForEachFound(F f) {
     Mutator::SafepointOfThread();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
       if (side.states[i] != State::kFound) continue;
-      SafepointNowAndThen();
+      safepoint_.Pass();
       Prefetch(side, i + kPrefetchDistance);
       f(Place(side, i));
     }
@@ -396,15 +391,10 @@ const CountedType* CycleDetector::ForEachField(Cell& cell, F f) {
   const Ref<CountedObject> object = cell.Load();
   if (object == nullptr) return nullptr;
   const CountedType& type = CountedTypeOf(object);
-  for (uint32_t i = 0; i < type.field_count; ++i) {
-    const std::atomic_ref<Cell*> field(
-        *reinterpret_cast<Cell**>(object.bits() + type.field_offsets[i]));
-    // Relaxed: what is read of the target is in chunks that this thread knows.
-    Cell* target = FieldTarget(field.load(std::memory_order_relaxed));
-    if (target == nullptr) continue;
-    SuspectChunk* const side = Find(&target->chunk());
-    if (side != nullptr) f(field, Place(*side, target->index()));
-  }
+  internal::ForEachField(type, object.bits(), [&](std::atomic_ref<Cell*> field, Cell& target) {
+    SuspectChunk* const side = Find(&target.chunk());
+    if (side != nullptr) f(field, Place(*side, target.index()));
+  });
   return &type;
 }
 
@@ -429,15 +419,11 @@ void CycleDetector::MarkFrom(Place root, State state, F f) {
   while (list != kEndOfList) {
     const Place place(chunks_, list);
     list = place.count();
-    SafepointNowAndThen();
+    safepoint_.Pass();
     ForEachField(place.cell(), [&](auto, Place target) {
       if (target.state() == State::kFound) mark(target);
     });
   }
-}
-
-void CycleDetector::SafepointNowAndThen() {
-  if (++steps_ % kLooksBetweenSafepoints == 0) Mutator::SafepointOfThread();
 }
 
 }  // namespace ebb::rc::internal

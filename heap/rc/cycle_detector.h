@@ -122,7 +122,7 @@ class CycleDetector {
   void CountFromOutside();
   void MarkAlive();
   void MakeRoomForCells();
-  void MakeSuspects(absl::Duration patience);
+  int64_t MakeSuspects(absl::Duration patience);
   void AwaitMerges(absl::Duration patience);
   void CountInside();
   void Condemn();
@@ -165,7 +165,6 @@ class CycleDetector {
   // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
   SuspectChunk* Find(const CellChunk* chunk);
   static void Prefetch(const SuspectChunk& side, size_t index);
-  void SafepointNowAndThen();
 
   CellTable& table_;
   Mutator& mutator_;
@@ -175,8 +174,7 @@ class CycleDetector {
   std::pair<const CellChunk*, SuspectChunk*> last_found_ = {};  // mostly the next one, too
   // What owners have been asked for; cancelled before the table can be closed.
   absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
-  int64_t steps_ = 0;
-  int64_t suspects_ = 0;  // there were
+  SafepointNowAndThen safepoint_;
   // Objects in the domain, at first.
   size_t with_finalizer_ = 0;
   size_t uncollectable_ = 0;

@@ -78,7 +78,8 @@ class Listener {
   virtual void OnException(Called called, std::string_view type);
 };
 
-// For those who look for leaks.
+// For those who look for leaks. Logged by Abseil, which shows INFO and WARNING where
+// absl::SetStderrThreshold lets it.
 struct DetectionDebug {
   bool stats = false;          // logs what each detection did, and in the end what all did
   bool collectable = false;    // logs the types of what it is about to destroy or finalize,

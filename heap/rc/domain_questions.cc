@@ -1,6 +1,5 @@
 // Domain: what detections leave alone, and questions about its objects.
 
-#include <atomic>
 #include <new>
 #include <utility>
 
@@ -20,25 +19,16 @@ namespace ebb::rc {
 using internal::Cell;
 using internal::CellChunk;
 using internal::CountedObject;
-using internal::CountedType;
 
 namespace {
 
-constexpr int64_t kLooksBetweenSafepoints = 1024;
-
-// Calls f(cell) for what each rc::Field of the object leads to, until that is false.
+// Calls f(cell) for what each rc::Field of the object leads to.
 template <typename F>
 void ForEachReferent(const AnyPtr& object, F f) {
   const Ref<CountedObject> payload = object.cell()->Load();
   if (payload == nullptr) return;
-  const CountedType& type = internal::CountedTypeOf(payload);
-  for (uint32_t i = 0; i < type.field_count; ++i) {
-    const std::atomic_ref<Cell*> field(
-        *reinterpret_cast<Cell**>(payload.bits() + type.field_offsets[i]));
-    // Relaxed: no other thread changes it.
-    Cell* const cell = internal::FieldTarget(field.load(std::memory_order_relaxed));
-    if (cell != nullptr && !f(*cell)) return;
-  }
+  internal::ForEachField(internal::CountedTypeOf(payload), payload.bits(),
+                         [&](auto, Cell& cell) { f(cell); });
 }
 
 AnyPtr Retained(Cell& cell) {
@@ -132,10 +122,10 @@ absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) 
     } catch (const std::bad_alloc&) {
       return NoMemory(kWhat);
     }
-    int64_t looks = 0;
+    internal::SafepointNowAndThen safepoint;
     for (CellChunk* chunk : chunks) {
       for (Cell& cell : chunk->owners) {
-        if (++looks % kLooksBetweenSafepoints == 0) Mutator::SafepointOfThread();
+        safepoint.Pass();
         if (cell.Load() == nullptr || !cell.TryRetain()) continue;
         if (!visit(AnyPtr::Adopt(&cell))) return absl::OkStatus();
       }
@@ -159,7 +149,7 @@ absl::StatusOr<std::vector<AnyPtr>> Domain::Referrers(absl::Span<const AnyPtr> o
     for (const AnyPtr& object : objects) wanted.insert(object.cell());
     return VisitObjects([&](const AnyPtr& object) {
       bool refers = false;
-      ForEachReferent(object, [&](Cell& cell) { return !(refers = wanted.contains(&cell)); });
+      ForEachReferent(object, [&](Cell& cell) { refers = refers || wanted.contains(&cell); });
       if (refers) referrers.push_back(object);
       return true;
     });
@@ -172,10 +162,7 @@ absl::StatusOr<std::vector<AnyPtr>> Domain::Referents(absl::Span<const AnyPtr> o
     return Ask(*this, kWhat, [&] {
       for (const AnyPtr& object : objects) {
         if (object == nullptr) continue;
-        ForEachReferent(object, [&](Cell& cell) {
-          referents.push_back(Retained(cell));
-          return true;
-        });
+        ForEachReferent(object, [&](Cell& cell) { referents.push_back(Retained(cell)); });
       }
       return absl::OkStatus();
     });

@@ -1,71 +1,23 @@
-// Finalizers, what they revive, and what a Listener is told.
+// Finalizers, and what they revive.
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/base/log_severity.h"
-#include "absl/log/scoped_mock_log.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
+#include "heap/rc/finalized_for_test.h"
 
 namespace ebb::rc {
 namespace {
-
-using ::testing::_;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-
-struct Mourned;
-
-// What is told of objects, and what their finalizers do.
-struct Book {
-  std::vector<std::string> lines;
-  std::function<void(Ptr<Mourned>)> finalize;
-  Ptr<Mourned> kept;
-};
-
-// Has a finalizer.
-struct Mourned {
-  Field<Mourned> next, other;
-  Book* book = nullptr;
-  int64_t name = 0;
-
-  static void Finalize(Ptr<Mourned> self) {
-    Book& book = *self->book;
-    book.lines.push_back(absl::StrCat("finalize ", self->name));
-    if (book.finalize) book.finalize(std::move(self));
-  }
-  ~Mourned() {
-    if (book != nullptr) book->lines.push_back(absl::StrCat("destroy ", name));
-  }
-};
-
-using Lines = std::vector<std::string>;
-
-Ptr<Mourned> New(Book& book, int64_t name) {
-  return MakePtr<Mourned>(nullptr, nullptr, &book, name);
-}
-
-// Objects `first` and on, each the next of the one before; the first is returned.
-Ptr<Mourned> Ring(Book& book, int64_t first, int64_t length) {
-  Ptr<Mourned> begin = New(book, first);
-  Ptr<Mourned> last = begin;
-  for (int64_t i = 1; i < length; ++i) last = last->next = New(book, first + i);
-  last->next = begin;
-  return begin;
-}
 
 Lines Sorted(Lines lines) {
   std::sort(lines.begin(), lines.end());
@@ -388,103 +340,6 @@ TEST(FinalizationTest, WhatDiesWhereNothingMayBeCalledIsFinalizedLater) {
   std::thread([&] { object = nullptr; }).join();
   c.owner.Step();
   EXPECT_EQ(c.alive(), 0);
-}
-
-// Notes what a domain says.
-class Notes : public Listener {
- public:
-  void OnDetectionStart() override { lines.push_back("start"); }
-  void OnDetectionEnd(const absl::StatusOr<Detection>& detection) override {
-    lines.push_back(absl::StrCat("end ", detection->collected));
-  }
-  void OnException(Called called, std::string_view type) override {
-    try {
-      throw;
-    } catch (const std::runtime_error& error) {
-      lines.push_back(absl::StrCat(static_cast<int>(called), " ", error.what(), " ",
-                                   type.substr(type.rfind(':') + 1)));
-    }
-  }
-
-  Lines lines;
-};
-
-TEST(FinalizationTest, WhatIsThrownIsReported) {
-  Notes notes;
-  Counting c({.listener = &notes});
-  Book book;
-  book.finalize = [](Ptr<Mourned>) { throw std::runtime_error("no"); };
-  New(book, 1);
-  c.owner.Step();
-  Ring(book, 2, 2);
-  Collect(c);
-  Ptr<Link> link = MakePtr<Link>();
-  const WeakCallback callback(link, [] { throw std::runtime_error("never"); });
-  link = nullptr;
-  c.owner.Step();
-  EXPECT_EQ(notes.lines,
-            Lines({"1 no Mourned", "start", "1 no Mourned", "1 no Mourned", "end 2", "2 never "}));
-  EXPECT_EQ(c.alive(), 0);
-}
-
-// Says what may be thrown, and by whom.
-struct Thrower {
-  bool armed = false;
-  ~Thrower() noexcept(false) {
-    if (armed) throw std::runtime_error("at last");
-  }
-};
-
-// Throws itself, and tries what is an error.
-class Faulty : public Listener {
- public:
-  void OnDetectionStart() override {
-    code = domain->Collect().status().code();
-    throw 1;
-  }
-  void OnDetectionEnd(const absl::StatusOr<Detection>&) override { throw std::logic_error("end"); }
-
-  Domain* domain = nullptr;
-  absl::StatusCode code = absl::StatusCode::kOk;
-};
-
-TEST(ListenerTest, ItsOwnExceptionsAreLogged) {
-  Faulty faulty;
-  Counting c({.listener = &faulty});
-  faulty.domain = &c.domain;
-  absl::ScopedMockLog log;
-  EXPECT_CALL(log, Log(absl::LogSeverity::kError, _, HasSubstr("no std::exception")));
-  EXPECT_CALL(log, Log(absl::LogSeverity::kError, _, HasSubstr("has thrown end")));
-  // Not overridden: logs.
-  EXPECT_CALL(log,
-              Log(absl::LogSeverity::kError, _,
-                  AllOf(HasSubstr("the destructor"), HasSubstr("Thrower"), HasSubstr("at last"))));
-  log.StartCapturingLogs();
-  Collect(c);
-  EXPECT_EQ(faulty.code, absl::StatusCode::kFailedPrecondition);
-  Ptr<Thrower> thrower = MakePtr<Thrower>();
-  thrower->armed = true;
-  thrower = nullptr;
-  EXPECT_EQ(c.alive(), 0);
-}
-
-TEST(ListenerTest, DetectionsSayWhatTheyFindOnRequest) {
-  Book book;
-  absl::ScopedMockLog log;
-  Counting c;
-  Ring(book, 1, 1);
-  c.domain.SetDebug({.stats = true, .collectable = true});
-  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("1 collected, 1 finalized")));
-  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is finalized: ")));
-  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is destroyed: ")));
-  log.StartCapturingLogs();
-  Collect(c);
-  EXPECT_CALL(log, Log(absl::LogSeverity::kInfo, _, HasSubstr("is kept: ")));
-  c.domain.SetDebug({.uncollectable = true, .save_all = true});
-  Ring(book, 2, 1);
-  Collect(c);
-  EXPECT_CALL(log, Log(absl::LogSeverity::kWarning, _, HasSubstr("1 objects in its list")));
-  EXPECT_CALL(log, Log(absl::LogSeverity::kWarning, _, HasSubstr("in cycles")));
 }
 
 TEST(FinalizationTest, ACallbackOfWhatIsFinalizedIsCalledOnce) {

@@ -56,7 +56,7 @@ class Local {
   Local(const Local& other) : slots_(other.slots_), table_(other.table_) { Name(other.cell()); }
   ~Local() {
     if (!is_counted()) [[likely]] {
-      GiveUpPlace();
+      GiveUpSlot();
     } else if (cell() != nullptr) {
       cell()->Release();
     }
@@ -103,7 +103,7 @@ class Local {
   // For Ebb's own classes.
   internal::Cell* cell() const {
     // Relaxed: written by this thread alone.
-    return place_ != nullptr ? place_->load(std::memory_order_relaxed) : counted_;
+    return slot_ != nullptr ? slot_->load(std::memory_order_relaxed) : counted_;
   }
 
  private:
@@ -120,14 +120,14 @@ class Local {
     return internal::Reference<T>::template CellOf<U>(other.cell());
   }
 
-  bool is_counted() const { return place_ == nullptr; }
+  bool is_counted() const { return slot_ == nullptr; }
   bool is_this_threads() const { return &slots_ == internal::this_threads_slots; }
-  void GiveUpPlace() {
+  void GiveUpSlot() {
     if (is_this_threads()) [[likely]]
-      return slots_.Pop(place_);
-    LocalSlots::Abandon(*place_);
+      return slots_.Pop(slot_);
+    LocalSlots::Abandon(*slot_);
   }
-  // Whether a place may name it: not if its domain may go meanwhile, nor by another thread.
+  // Whether a slot may name it: not if its domain may go meanwhile, nor by another thread.
   bool MayName(Cell* cell) const {
     if (!is_this_threads()) [[unlikely]]
       return false;
@@ -142,42 +142,42 @@ class Local {
   }
   void Name(Cell* cell) {
     if (MayName(cell)) [[likely]] {
-      place_ = slots_.Push(cell);
-      if (place_ != nullptr) [[likely]]
+      slot_ = slots_.Push(cell);
+      if (slot_ != nullptr) [[likely]]
         return;
     }
-    place_ = nullptr;
+    slot_ = nullptr;
     if (cell != nullptr) cell->RetainNamed();
     counted_ = cell;
   }
   void Assign(Cell* cell) {
     if (is_counted() || !MayName(cell)) [[unlikely]] {
       AssignCounted(cell);
-    } else if (slots_.IsNewest(place_)) {
-      LocalSlots::Set(*place_, cell);
+    } else if (slots_.IsNewest(slot_)) {
+      LocalSlots::Set(*slot_, cell);
     } else {
       AssignOlder(cell);
     }
   }
-  // It may be a newer one that leads to `cell`: inv.upwards. Who looks at the places meanwhile, and
+  // It may be a newer one that leads to `cell`: inv.upwards. Who looks at the slots meanwhile, and
   // misses it, sees that it has been given a reference.
   [[gnu::noinline]] void AssignOlder(Cell* cell) {
     if (cell != nullptr) cell->RetainNamed();
-    LocalSlots::Set(*place_, cell);
+    LocalSlots::Set(*slot_, cell);
     if (cell != nullptr) cell->Release();
   }
   // From now on it counts.
   [[gnu::noinline]] void AssignCounted(Cell* cell) {
     if (cell != nullptr) cell->RetainNamed();
-    if (!is_counted()) GiveUpPlace();
-    place_ = nullptr;
+    if (!is_counted()) GiveUpSlot();
+    slot_ = nullptr;
     Cell* const before = std::exchange(counted_, cell);
     if (before != nullptr) before->Release();
   }
 
   LocalSlots& slots_;
   const internal::CellTable* const table_;  // the Owner's; it may have gone
-  LocalSlots::Slot* place_;                 // among slots_; null if it counts
+  LocalSlots::Slot* slot_;                  // among slots_; null if it counts
   Cell* counted_ = nullptr;
 };
 

@@ -3,7 +3,7 @@
  *
  * One object, merged, with a reference of a judge's and one of a namer's. The judge drops its own;
  * whoever takes the count to zero puts the cell in its list, where it waits, and judges it: begins,
- * looks at the namer's places in their order, and ends. The namer makes Locals, each in the place
+ * looks at the namer's slots in their order, and ends. The namer makes Locals, each in the slot
  * above those in use, from its reference or from another Local; ends them in any order; assigns an
  * older one; makes a reference from one, or from a weak reference; drops that. A third thread
  * upgrades a weak reference, once, and drops what it gets. What must hold:
@@ -14,33 +14,33 @@
  *   - if the judge asks before it drops its reference, as Resize does, it learns of a moment when
  *     that is the only one, and no Local names the object (assertion).
  *
- * A change of the word is one step. The model is sequentially consistent: that who sees a place
+ * A change of the word is one step. The model is sequentially consistent: that who sees a slot
  * cleared sees what the higher ones named by then is what its release is there for.
  *
  * Seeded bugs, each of which must be found:
  *   BUG            a reference made from a Local leaves the cell quiet
  *   BUG_UPGRADE    as BUG, by an upgrade
- *   BUG_DOWN       the places are looked at from the newest to the oldest
+ *   BUG_DOWN       the slots are looked at from the newest to the oldest
  *   BUG_ASSIGN     an older Local is assigned without a reference meanwhile
  *   BUG_TWICE      what waits is put in a list again when it dies again
- *   BUG_EARLY      the places are looked at before the judgement begins
- *   BUG_ONCE       Resize looks at the places, and then at the count
+ *   BUG_EARLY      the slots are looked at before the judgement begins
+ *   BUG_ONCE       Resize looks at the slots, and then at the count
  */
 
-#define kPlaces 3
+#define kSlots 3
 
 byte count = 2;            /* the shared count; merged */
 bool waiting = false, quiet = false;
 bool fresh = false;        /* ghost: nobody has judged it since it died */
-bool place[kPlaces];       /* whether it names the object */
-bool used[kPlaces];        /* whether a Local has it */
+bool slot[kSlots];       /* whether it names the object */
+bool used[kSlots];        /* whether a Local has it */
 
 byte lists = 0;            /* ghost: in how many the cell is */
 bool destroyed = false;
 byte held = 0;             /* ghost: references of the namer's and the upgrader's */
 byte ended = 0;
 
-#define Named() (place[0] || place[1] || place[2])
+#define Named() (slot[0] || slot[1] || slot[2])
 
 /* Consumes a reference; `mine`: the cell is in this thread's list from here on. */
 inline Release(mine) {
@@ -98,11 +98,11 @@ inline Judge(mine) {
 inline Look() {
   named = false; at = 0;
   do
-  :: at < kPlaces ->
+  :: at < kSlots ->
 #ifdef BUG_DOWN
-    atomic { named = (named || place[kPlaces - 1 - at]); at++ }
+    atomic { named = (named || slot[kSlots - 1 - at]); at++ }
 #else
-    atomic { named = (named || place[at]); at++ }
+    atomic { named = (named || slot[at]); at++ }
 #endif
   :: else -> break
   od
@@ -182,26 +182,26 @@ proctype Namer() {
     atomic { ops++; top = (used[2] -> 3 : (used[1] -> 2 : (used[0] -> 1 : 0))) };
     if
     /* A Local, from a reference or another Local. */
-    :: top < kPlaces && (has > 0 || Named()) ->
-      atomic { assert(!destroyed); place[top] = true; used[top] = true }
+    :: top < kSlots && (has > 0 || Named()) ->
+      atomic { assert(!destroyed); slot[top] = true; used[top] = true }
     /* One that names nothing. */
-    :: top < kPlaces -> used[top] = true
+    :: top < kSlots -> used[top] = true
     /* The end of one. */
-    :: used[0] -> atomic { place[0] = false; used[0] = false }
-    :: used[1] -> atomic { place[1] = false; used[1] = false }
-    :: used[2] -> atomic { place[2] = false; used[2] = false }
+    :: used[0] -> atomic { slot[0] = false; used[0] = false }
+    :: used[1] -> atomic { slot[1] = false; used[1] = false }
+    :: used[2] -> atomic { slot[2] = false; used[2] = false }
     /* A reference from one. */
     :: has == 0 && Named() -> Retain(); has++
     :: has == 0 -> Upgrade(got); if :: got -> has++ :: else -> skip fi
     /* Its drop. */
     :: has > 0 -> atomic { has--; held-- }; Release(mine)
     /* An older one is assigned from a newer one. */
-    :: used[0] && !place[0] && top > 1 && Named() ->
+    :: used[0] && !slot[0] && top > 1 && Named() ->
 #ifdef BUG_ASSIGN
-      place[0] = true
+      slot[0] = true
 #else
       Retain();
-      place[0] = true;
+      slot[0] = true;
       atomic { held-- };
       Release(mine)
 #endif
@@ -209,7 +209,7 @@ proctype Namer() {
     fi
   :: break
   od;
-  place[0] = false; place[1] = false; place[2] = false;
+  slot[0] = false; slot[1] = false; slot[2] = false;
   do
   :: has > 0 -> atomic { has--; held-- }; Release(mine)
   :: else -> break

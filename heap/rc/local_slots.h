@@ -15,8 +15,8 @@ class Cell;
 // One thread pushes and pops; any thread reads.
 //
 // inv.upwards: what a thread's Locals name, and have been made from one another or from Fields of
-// what they name, moves to higher places only, or is given a reference on its way down
-// (rc::Local::Assign). So who reads the places in their order finds some part of what the thread
+// what they name, moves to higher slots only, or is given a reference on its way down
+// (rc::Local::Assign). So who reads the slots in their order finds some part of what the thread
 // holds on to, if the thread held on to it all the while.
 class LocalSlots {
  public:
@@ -24,12 +24,12 @@ class LocalSlots {
   static constexpr size_t kSlots = 256;
 
   constexpr LocalSlots() = default;
-  // That of threads that have none: it is full.
+  // That of threads that have none: nobody pushes to it.
   static LocalSlots& None();
   LocalSlots(const LocalSlots&) = delete;
   LocalSlots& operator=(const LocalSlots&) = delete;
 
-  // A place above all that are in use, which names `cell`; null if they all are.
+  // A slot above all that are in use, which names `cell`; null if they all are.
   Slot* Push(Cell* cell) {
     Slot* slot = top_.load(std::memory_order_relaxed);  // the thread's own
     if (slot >= end()) [[unlikely]] {
@@ -49,18 +49,18 @@ class LocalSlots {
       slot = PopFree(slot);
     top_.store(slot, std::memory_order_release);  // as in Set
   }
-  // Release: pairs with the acquires in ForEach. Who reads that the place names something no more
+  // Release: pairs with the acquires in ForEach. Who reads that the slot names something no more
   // reads of the higher ones what they named by then.
   static void Set(Slot& slot, Cell* cell) { slot.store(cell, std::memory_order_release); }
-  // By another thread, which has ended a Local that is not its own: the thread may use the place
+  // By another thread, which has ended a Local that is not its own: the thread may use the slot
   // again when it comes by.
   static void Abandon(Slot& slot) { Set(slot, Free()); }
-  // Whether no place above this one is in use. By the thread itself.
+  // Whether no slot above this one is in use. By the thread itself.
   bool IsNewest(const Slot* slot) const {
     return slot + 1 == top_.load(std::memory_order_relaxed);  // the thread's own
   }
 
-  // Calls f(cell) for what the places name, in their order; inv.upwards. Any thread.
+  // Calls f(cell) for what the slots name, in their order; inv.upwards. Any thread.
   template <typename F>
   void ForEach(F f) const {
     // Acquire, both: as in Set. The top is read again each time: it may have grown.
@@ -84,7 +84,7 @@ class LocalSlots {
     return any;
   }
   // The thread has no Owner any more, or is not there in a forked child. A Local that outlives it
-  // will write to its place: that is not used again, nor is it the newest one.
+  // will write to its slot: that is not used again, nor is it the newest one.
   void Leave() {
     Slot* const top = top_.load(std::memory_order_relaxed);  // the thread's own
     if (top == base_) return;
@@ -93,13 +93,10 @@ class LocalSlots {
   }
 
  private:
-  struct Full {};
-  explicit constexpr LocalSlots(Full) : base_(end()), top_(end()) {}
-
-  // What a place below others in use has when it is not in use itself.
+  // What a slot below others in use has when it is not in use itself.
   static Cell* Free() { return reinterpret_cast<Cell*>(uintptr_t{1}); }
   constexpr Slot* end() { return slots_.data() + 1 + kSlots; }
-  // The lowest place from which on all are free, down from `slot`.
+  // The lowest slot from which on all are free, down from `slot`.
   [[gnu::noinline]] Slot* PopFree(Slot* slot) {
     // Relaxed: the thread's own.
     while (slot > base_ && (slot - 1)->load(std::memory_order_relaxed) == Free()) {
@@ -108,14 +105,14 @@ class LocalSlots {
     return slot;
   }
 
-  // The first is no place; nor is the last, which Leave may skip.
+  // The first is no slot; nor is the last, which Leave may skip.
   std::array<Slot, 1 + kSlots + 1> slots_ = {};
   Slot* base_ = &slots_[1];
   std::atomic<Slot*> top_ = &slots_[1];
 };
 
 inline LocalSlots& LocalSlots::None() {
-  static constinit LocalSlots none{Full()};  // nobody writes it
+  static constinit LocalSlots none;
   return none;
 }
 

@@ -271,7 +271,7 @@ TEST(RcLocalTest, AnotherThreadUsesIt) {
   {
     std::optional<Local<Link>> local(std::in_place, c.owner, link);
     const Local<Link> newer(c.owner, link);
-    std::thread other([&c, &link, &local, captured = newer] {
+    RunThread(c, [&c, &link, &local, captured = newer] {
       Mutator mutator(*c.heap);
       Local<Link> copy(captured);
       EXPECT_EQ(copy->value, 7);
@@ -282,14 +282,10 @@ TEST(RcLocalTest, AnotherThreadUsesIt) {
       const Local<Link> by_its_owner(c.owner, copy);
       EXPECT_EQ(by_its_owner, link);
     });
-    {
-      const Blocking blocking(c.mutator);
-      other.join();
-    }
     EXPECT_EQ(newer->value, 7);
   }
   EXPECT_EQ(link.use_count(), 1);
-  // Its places are used again, when the thread has come by.
+  // Its slots are used again, when the thread has come by.
   {
     const Local<Link> local(c.owner, link);
   }
@@ -302,7 +298,7 @@ TEST(RcLocalTest, AnotherThreadUsesIt) {
 TEST(RcLocalTest, OutlivesItsOwner) {
   Counting c;
   std::optional<Local<Link>> local;
-  std::thread([&] {
+  RunThread(c, [&] {
     Mutator mutator(*c.heap);
     std::optional<Owner> owner(std::in_place, c.domain, mutator);
     local.emplace(*owner, MakePtr<Link>());
@@ -323,7 +319,7 @@ TEST(RcLocalTest, OutlivesItsOwner) {
     const Local<Link> again(*owner, MakePtr<Link>());
     owner->Step();
     EXPECT_NE(again.get(), nullptr);
-  }).join();
+  });
   c.owner.Step();
   EXPECT_EQ(c.alive(), 0);
 }

@@ -4,7 +4,7 @@
  * One object, which refers to itself and has a weak reference; merged. A thread upgrades that,
  * once, makes Locals, makes references from them, assigns an older one, ends them and drops.
  * Another one detects: makes it a suspect, counts the reference inside, condemns it, looks at the
- * places in their order, looks at its word again, and ends that unless an upgrade was noted. What
+ * slots in their order, looks at its word again, and ends that unless an upgrade was noted. What
  * must hold:
  *   - it is executed only when nobody has a reference to it from outside and no Local names it
  *     (assertion);
@@ -14,25 +14,25 @@
  * heap/rc/local.pml.
  *
  * Seeded bugs, each of which must be found:
- *   BUG            the word is not looked at after the places
- *   BUG_LOOK       the places are not looked at
+ *   BUG            the word is not looked at after the slots
+ *   BUG_LOOK       the slots are not looked at
  *   BUG_DOWN       they are, from the newest to the oldest
  *   BUG_ASSIGN     an older Local is assigned without a reference meanwhile
  *   BUG_SUSPECT    a dropped reference leaves a suspect a suspect
  */
 
-#define kPlaces 2
+#define kSlots 2
 
 byte count = 1;                /* that of its own Field */
 bool suspect = false, condemned = false, executed = false;
 bool condemning = false;
 byte pardoned = 0;
-bool place[kPlaces];           /* whether it names the object */
-bool used[kPlaces];            /* whether a Local has it */
+bool slot[kSlots];           /* whether it names the object */
+bool used[kSlots];            /* whether a Local has it */
 byte held = 0;                 /* ghost: references from outside */
 bool upgraded = false;         /* ghost */
 
-#define Named() (place[0] || place[1])
+#define Named() (slot[0] || slot[1])
 
 inline Retain() { atomic { assert(!executed); count++; held++ } }
 inline Release() {
@@ -65,22 +65,22 @@ proctype Namer() {
   :: ops < 8 && (has > 0 || Named()) ->
     atomic { ops++; top = (used[1] -> 2 : (used[0] -> 1 : 0)) };
     if
-    :: top < kPlaces -> atomic { assert(!executed); place[top] = true; used[top] = true }
-    :: top < kPlaces -> used[top] = true
-    :: used[0] -> atomic { place[0] = false; used[0] = false }
-    :: used[1] -> atomic { place[1] = false; used[1] = false }
+    :: top < kSlots -> atomic { assert(!executed); slot[top] = true; used[top] = true }
+    :: top < kSlots -> used[top] = true
+    :: used[0] -> atomic { slot[0] = false; used[0] = false }
+    :: used[1] -> atomic { slot[1] = false; used[1] = false }
     :: has == 0 && Named() -> Retain(); has++
     :: has > 0 -> has--; Release()
-    :: used[0] && !place[0] && used[1] && Named() ->
+    :: used[0] && !slot[0] && used[1] && Named() ->
 #ifdef BUG_ASSIGN
-      place[0] = true
+      slot[0] = true
 #else
-      Retain(); place[0] = true; Release()
+      Retain(); slot[0] = true; Release()
 #endif
     fi
   :: break
   od;
-  place[0] = false; place[1] = false;
+  slot[0] = false; slot[1] = false;
   do
   :: has > 0 -> has--; Release()
   :: else -> break
@@ -105,11 +105,11 @@ proctype Detector() {
 #ifndef BUG_LOOK
     at = 0;
     do
-    :: at < kPlaces ->
+    :: at < kSlots ->
 #ifdef BUG_DOWN
-      atomic { spared = (spared || place[kPlaces - 1 - at]); at++ }
+      atomic { spared = (spared || slot[kSlots - 1 - at]); at++ }
 #else
-      atomic { spared = (spared || place[at]); at++ }
+      atomic { spared = (spared || slot[at]); at++ }
 #endif
     :: else -> break
     od;
@@ -123,7 +123,7 @@ proctype Detector() {
       :: else -> known = pardoned
       fi
     };
-    /* The loop's own check of the word, before the places. */
+    /* The loop's own check of the word, before the slots. */
     atomic {
       if
       :: !ends && !(condemned && suspect && count == 1) -> spared = true

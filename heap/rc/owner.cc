@@ -297,7 +297,7 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   while (objects > 0 && !time_is_up()) {
     if (!dead_.empty()) {
       objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects, judges);
-    } else if (looks > 0 && has_to_judge()) {
+    } else if (looks > 0 && waiting_.has_ready()) {
       const int64_t some = std::min(looks, internal::ZeroCountLists::kAtOnce);
       Judge(some);
       looks -= some;
@@ -306,7 +306,7 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
     }
   }
   CallWhatIsDue(objects, time_is_up);
-  return !dead_.empty() || has_to_judge() || (calls_due_ != 0 && MayCall());
+  return !dead_.empty() || waiting_.has_ready() || (calls_due_ != 0 && MayCall());
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
@@ -384,7 +384,7 @@ void Owner::Died(Cell& cell) {
 }
 
 void Owner::DestroyNew(int64_t others) {
-  if (has_to_judge()) Judge(INT64_MAX);
+  if (waiting_.has_ready()) Judge(INT64_MAX);
   DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
@@ -425,7 +425,7 @@ int64_t Owner::DestroyDead(int64_t rest, int64_t objects, bool judges) {
   for (; destroyed < objects && dead_.size() > rest; ++destroyed) {
     Destroy(dead_.Pop());
     dead_.PushAll(dropped_);
-    if (judges && has_to_judge()) [[unlikely]]
+    if (judges && waiting_.has_ready()) [[unlikely]]
       Judge(INT64_MAX);
   }
   destroying_ = false;

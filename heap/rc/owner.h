@@ -114,11 +114,10 @@ class Owner {
   // Of those that wait, up to so many new ones and so many that are due: what no Local names is
   // dead.
   void Judge(int64_t cells);
-  bool has_to_judge() const { return waiting_.has_new() || waiting_.has_due(); }
   void BeginRound();
   // All that has died since dead_ had so many, and dies by that.
   void DestroyNew(int64_t others);
-  // Step, but what is due is for others, and it judges at all only if it `judges`.
+  // What Step does when something is due or not: it judges only if it `judges`.
   bool StepSome(int64_t objects, absl::Duration time, bool judges);
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
   // destroyed is next, in the order in which it died; what waits since then is judged first, if it

@@ -21,13 +21,6 @@ void MakePtrs(int count) {
   for (int i = 0; i < count; ++i) MakePtr<Link>();
 }
 
-// Runs `body` on another thread, which may wait for a pause meanwhile.
-template <typename Body>
-void RunThread(Counting& c, Body body) {
-  Blocking scope(c.mutator);
-  std::thread(body).join();
-}
-
 TEST(PtrTest, DestroyedBeforeTheNextStatement) {
   Counting c;
   std::vector<int64_t> log;

@@ -4,7 +4,6 @@
 #ifndef EBB_HEAP_RC_RECOUNT_FOR_TEST_H_
 #define EBB_HEAP_RC_RECOUNT_FOR_TEST_H_
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 
@@ -31,14 +30,8 @@ inline std::map<const Cell*, int64_t> Recount(Domain& domain, absl::Span<const C
       const Ref<CountedObject> object = cell.Load();
       if (object == nullptr) continue;
       counts.try_emplace(&cell, 0);
-      const CountedType& type = CountedTypeOf(object);
-      for (uint32_t i = 0; i < type.field_count; ++i) {
-        const std::atomic_ref<Cell*> field(
-            *reinterpret_cast<Cell**>(object.bits() + type.field_offsets[i]));
-        // Relaxed: no other thread changes it.
-        const Cell* target = FieldTarget(field.load(std::memory_order_relaxed));
-        if (target != nullptr) ++counts[target];
-      }
+      ForEachField(CountedTypeOf(object), object.bits(),
+                   [&](auto, const Cell& target) { ++counts[&target]; });
     }
   }
   return counts;

@@ -70,10 +70,9 @@ absl::Status CheckHeldOnce(Cell& cell, Owner& owner) {
   // What others have dropped of this thread's, its queue may still have.
   owner.Step(/*objects=*/0);
   ThreadIndex other;
-  const bool asked = cell.RetainForQueue(other);
-  if (asked) OwnerQueues::Get().Push(other, cell);
+  if (cell.RetainForQueue(other)) OwnerQueues::Get().Push(other, cell);
   if (IsHeldOnce(cell)) return absl::OkStatus();
-  if (asked) {
+  if (IsIndex(other) && other != this_thread) {  // it has been asked, now or before
     return absl::FailedPreconditionError(
         absl::StrCat(kWhat,
                      " of an object that another thread owns, which knows whether this is the only "

@@ -74,7 +74,7 @@ absl::Span<std::byte> ExtraBytes(const T* object) {
 //   WeakCallback, and it was not made immortal;
 // - while another thread owns it, which has made it. That thread is asked to give it up: from its
 //   next MakePtr or Owner::Step on, or at once if it has no Owner any more, it may be resized by
-//   whichever thread holds it;
+//   whichever thread holds it; nor is it destroyed before that;
 // - for a reference to its base class, if it was made without bytes.
 //
 // O(bytes and the object's size), without the time that room is made in, if needed. Nothing is

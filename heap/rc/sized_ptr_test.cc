@@ -434,27 +434,16 @@ TEST(SizedPtrTest, TooManyBytes) {
   ASSERT_TRUE(Resize(buffer, 20).ok());
 }
 
-// Runs `body` on another thread, with an Owner.
-template <typename Body>
-void RunThread(Counting& c, Body body) {
-  const Blocking scope(c.mutator);
-  std::thread([&] {
-    Mutator mutator(*c.heap);
-    Owner owner(c.domain, mutator);
-    body();
-  }).join();
-}
-
 // Who has it now asks who made it.
 TEST(SizedPtrTest, HandedOverByItsOwner) {
   Counting c;
   Ptr<Buffer> buffer = NewBuffer(c, 4, 10);
   Fill(buffer, 0x22);
-  RunThread(c, [&] { ExpectRefused(Resize(buffer, 20), "try again after that"); });
-  RunThread(c, [&] { ExpectRefused(Resize(buffer, 20), "drop all other references"); });
+  RunOwner(c, [&] { ExpectRefused(Resize(buffer, 20), "try again after that"); });
+  RunOwner(c, [&] { ExpectRefused(Resize(buffer, 20), "try again after that"); });
   EXPECT_EQ(ExtraBytes(buffer).size(), 10u);
   EXPECT_FALSE(c.owner.Step());
-  RunThread(c, [&] { ASSERT_TRUE(Resize(buffer, 20).ok()); });
+  RunOwner(c, [&] { ASSERT_TRUE(Resize(buffer, 20).ok()); });
   EXPECT_TRUE(AreAll(buffer, 0, 10, 0x22) && AreAll(buffer, 10, 20, 0));
   ExpectIntact(buffer, 4);
   ASSERT_TRUE(Resize(buffer, 30).ok());
@@ -465,7 +454,7 @@ TEST(SizedPtrTest, HandedOverByItsOwner) {
 TEST(SizedPtrTest, LeftByItsOwner) {
   Counting c;
   Ptr<Buffer> buffer;
-  RunThread(c, [&] {
+  RunOwner(c, [&] {
     buffer = MakePtrWithBytes<Buffer>(10, 6);
     Fill(buffer, 0x66);
   });
@@ -481,7 +470,7 @@ TEST(SizedPtrTest, LeftByItsOwner) {
 TEST(SizedPtrTest, DroppedByAnotherThread) {
   Counting c;
   Ptr<Buffer> buffer = NewBuffer(c, 8, 10);
-  RunThread(c, [copy = buffer]() mutable { copy = nullptr; });
+  RunOwner(c, [copy = buffer]() mutable { copy = nullptr; });
   ASSERT_TRUE(Resize(buffer, 5000).ok());
   ExpectIntact(buffer, 8);
 }

@@ -21,17 +21,16 @@ namespace ebb::rc::internal {
 namespace {
 
 constexpr size_t kMostTypes = 10;
-constexpr int64_t kLooksBetweenSafepoints = 1024;
 
 using Counts = absl::flat_hash_map<const CountedType*, int64_t>;
 
 Counts CountByType(const Mutator& mutator, const CellTable& table) {
   const bool may_stop = mutator.CheckMayStop("the end of an ebb::rc::Domain").ok();
   Counts counts;
-  int64_t looks = 0;
+  SafepointNowAndThen safepoint;
   for (CellChunk* chunk : table.Chunks()) {
     for (const Cell& cell : chunk->owners) {
-      if (may_stop && ++looks % kLooksBetweenSafepoints == 0) Mutator::SafepointOfThread();
+      if (may_stop) safepoint.Pass();
       const Ref<CountedObject> object = cell.Load();
       if (object != nullptr) ++counts[&CountedTypeOf(object)];
     }

@@ -26,7 +26,7 @@ void ZeroCountLists::MakeAllDue() {
 }
 
 void ZeroCountLists::MakeDue(size_t age) {
-  all_due_ += lists_[age].size() - due_[age];
+  ready_ += lists_[age].size() - due_[age];
   due_[age] = lists_[age].size();
 }
 
@@ -36,7 +36,6 @@ CellList ZeroCountLists::JudgeDue(int64_t cells) {
   for (size_t age = kAges - 1; age > 0 && cells > 0; --age) {
     const int64_t some = std::min(cells, due_[age]);
     due_[age] -= some;
-    all_due_ -= some;
     cells -= some;
     Judge(age, some, dead);
   }
@@ -55,6 +54,7 @@ void ZeroCountLists::Judge(size_t age, int64_t cells, CellList& dead) {
     for (; cells > 0 && count < kAtOnce; --cells) {
       Cell& cell = lists_[age].Pop();
       --size_;
+      --ready_;
       // A new one has been quiet since it died, or shows that it was not.
       if (age == 0) {
         cell.LeaveList();
@@ -90,7 +90,7 @@ CellList ZeroCountLists::TakeAll() {
   for (CellList& list : lists_) all.PushAll(list);
   size_ = 0;
   due_ = {};
-  all_due_ = 0;
+  ready_ = 0;
   return all;
 }
 

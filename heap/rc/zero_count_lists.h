@@ -30,14 +30,18 @@ class ZeroCountLists {
   void Add(Cell& cell) {
     lists_[0].Append(cell);
     ++size_;
+    ++ready_;
   }
   void AddAll(CellList cells) {
     size_ += cells.size();
+    ready_ += cells.size();
     lists_[0].PushAll(cells);
   }
   bool empty() const { return size_ == 0; }
   // Whether there is something that nobody has looked at yet.
   bool has_new() const { return !lists_[0].empty(); }
+  // Whether there is that, or something that is due.
+  bool has_ready() const { return ready_ > 0; }
 
   // Looks at new ones, at most so many, in their order. Those that no Local names are dead.
   // O(cells, and Locals of all threads for each kAtOnce).
@@ -46,7 +50,7 @@ class ZeroCountLists {
   void BeginRound();
   void MakeAllDue();
   // As JudgeNew, of what is due.
-  bool has_due() const { return all_due_ > 0; }
+  bool has_due() const { return ready_ > lists_[0].size(); }
   CellList JudgeDue(int64_t cells);
 
   CellList TakeAll();
@@ -62,7 +66,7 @@ class ZeroCountLists {
   std::array<CellList, kAges> lists_;
   int64_t size_ = 0;                     // of them all
   std::array<int64_t, kAges> due_ = {};  // of these, from their front; none of the first
-  int64_t all_due_ = 0;
+  int64_t ready_ = 0;                    // what is due, and the first list
   uint64_t rounds_ = 0;
 };
 

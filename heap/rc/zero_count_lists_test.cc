@@ -206,22 +206,14 @@ TEST(ZeroCountListsTest, AThreadLeavesWhatIsNamed) {
   Ptr<Link> link = MakePtr<Link>();
   {
     const Local<Link> local(c.owner, link);
-    std::thread other([&] {
-      Mutator mutator(*c.heap);
-      Owner owner(c.domain, mutator);
-      link = nullptr;
-    });
-    {
-      const Blocking blocking(c.mutator);
-      other.join();
-    }
+    RunOwner(c, [&] { link = nullptr; });
     EXPECT_EQ(c.alive(), 1);
     EXPECT_NE(local.get(), nullptr);
     c.owner.Step();
     EXPECT_EQ(c.alive(), 1);
     // By a thread without an Owner.
     Ptr<Link> again = local;
-    std::thread([&] { again = nullptr; }).join();
+    RunThread(c, [&] { again = nullptr; });
     c.owner.Step();
     EXPECT_EQ(c.alive(), 1);
   }
