@@ -38,6 +38,9 @@ constexpr absl::Duration kPatienceOfAutomatic = absl::Milliseconds(1);
 constexpr absl::Duration kWaitForTurn = absl::Microseconds(200);
 // How often Step looks at the clock.
 constexpr int64_t kPerClockReading = 16;
+constexpr char kNoOwner[] =
+    "ebb::rc::MakePtr on a thread without an Owner: make an rc::Owner, of the domain that the "
+    "object is to belong to, on this thread first";
 
 }  // namespace
 
@@ -104,10 +107,11 @@ Owner::~Owner() {
   domain_->Remove(tally_);
 }
 
-void Owner::ThrowNone() {
-  throw MisuseError(
-      "ebb::rc::MakePtr on a thread without an Owner: make an rc::Owner, of the domain that the "
-      "object is to belong to, on this thread first");
+void Owner::ThrowNone() { throw MisuseError(kNoOwner); }
+
+absl::StatusOr<Owner*> Owner::TryNewest() {
+  if (newest == nullptr) return absl::FailedPreconditionError(kNoOwner);
+  return newest;
 }
 
 Owner* Owner::Find(const CellTable& table) {
@@ -422,8 +426,14 @@ int64_t Owner::DestroyDead(int64_t rest, int64_t objects, bool judges) {
   const NoSafepoint scope(mutator_);  // an object stays where it is while its destructor runs
   destroying_ = true;
   int64_t destroyed = 0;
-  for (; destroyed < objects && dead_.size() > rest; ++destroyed) {
+  while (destroyed < objects && dead_.size() > rest) {
     Destroy(dead_.Pop());
+    ++destroyed;
+    // Down a list each leaves one: that is not worth a list.
+    while (dropped_.size() == 1 && destroyed < objects && !waiting_.has_ready()) {
+      Destroy(dropped_.Pop());
+      ++destroyed;
+    }
     dead_.PushAll(dropped_);
     if (judges && waiting_.has_ready()) [[unlikely]]
       Judge(INT64_MAX);

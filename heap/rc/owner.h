@@ -73,6 +73,8 @@ class Owner {
       ThrowNone();
     return *newest;
   }
+  // The same; FailedPrecondition if there is none.
+  static absl::StatusOr<Owner*> TryNewest();
   // A free cell; null if there is none at hand.
   internal::Cell* TryTakeCell() {
     if (!recent_.empty()) return &recent_.Pop();

@@ -5,6 +5,7 @@
 #define EBB_HEAP_RC_PTR_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -148,6 +149,25 @@ template <typename T>
 
 // The first reference to an object that has just been made.
 template <typename T>
+Ptr<T> StartCountingIn(Owner& owner, Cell& cell, Ref<Counted<T>> object) {
+  owner.Start(
+      cell, Ref<CountedObject>::FromBits(object.bits(), ebb::internal::Stamp::Of(owner.mutator())));
+  Ptr<T> made(Reference<T>::Adopt(&cell));
+  owner.StepIfDue();
+  return made;
+}
+template <typename T>
+absl::StatusOr<Ptr<T>> TryStartCounting(Owner& owner, absl::StatusOr<Ref<Counted<T>>> object) {
+  if (!object.ok()) return std::move(object).status();
+  Cell* cell = owner.TryTakeCell();
+  if (cell == nullptr) {
+    absl::StatusOr<Cell*> taken = TakeCellFor<T>(owner, *object);
+    if (!taken.ok()) return std::move(taken).status();
+    cell = *taken;
+  }
+  return StartCountingIn<T>(owner, *cell, *object);
+}
+template <typename T>
 Ptr<T> StartCounting(Owner& owner, Ref<Counted<T>> object) {
   Cell* cell = owner.TryTakeCell();
   if (cell == nullptr) [[unlikely]] {
@@ -155,11 +175,7 @@ Ptr<T> StartCounting(Owner& owner, Ref<Counted<T>> object) {
     if (!taken.ok()) Mutator::Throw(std::move(taken).status());
     cell = *taken;
   }
-  owner.Start(*cell, Ref<CountedObject>::FromBits(object.bits(),
-                                                  ebb::internal::Stamp::Of(owner.mutator())));
-  Ptr<T> made(Reference<T>::Adopt(cell));
-  owner.StepIfDue();
-  return made;
+  return StartCountingIn<T>(owner, *cell, object);
 }
 
 }  // namespace internal
@@ -186,7 +202,23 @@ Ptr<T> MakePtr(Args&&... args) {
   return internal::StartCounting<T>(
       owner, owner.mutator().New<internal::Counted<T>>(std::forward<Args>(args)...));
 }
+// The same, but the error is a Status: ResourceExhausted or FailedPrecondition.
+template <typename T, typename... Args>
+absl::StatusOr<Ptr<T>> TryMakePtr(Args&&... args) {
+  absl::StatusOr<Owner*> owner = Owner::TryNewest();
+  if (!owner.ok()) return std::move(owner).status();
+  return internal::TryStartCounting<T>(
+      **owner, (*owner)->mutator().TryNew<internal::Counted<T>>(std::forward<Args>(args)...));
+}
 
 }  // namespace ebb::rc
+
+// By identity of the object, as ==.
+template <typename T>
+struct std::hash<ebb::rc::Ptr<T>> {
+  size_t operator()(const ebb::rc::Ptr<T>& reference) const {
+    return std::hash<const void*>()(reference.cell());
+  }
+};
 
 #endif  // EBB_HEAP_RC_PTR_H_

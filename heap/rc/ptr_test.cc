@@ -1,12 +1,17 @@
 #include "heap/rc/ptr.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 
@@ -239,6 +244,36 @@ TEST(PtrTest, MisuseIsTold) {
   }
   EXPECT_FALSE(c.owner.Step());
   EXPECT_EQ(c.alive(), 0);
+}
+
+// When memory runs out: reclaim_test.
+TEST(PtrTest, TryMakePtrHasAStatus) {
+  Counting c;
+  absl::StatusOr<Ptr<Link>> made = TryMakePtr<Link>(nullptr, nullptr, 3);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ((*made)->value, 3);
+  {
+    Blocking scope(c.mutator);
+    EXPECT_EQ(TryMakePtr<Link>().status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  std::thread([] {
+    EXPECT_EQ(TryMakePtr<Link>().status().code(), absl::StatusCode::kFailedPrecondition);
+  }).join();
+  EXPECT_EQ(c.alive(), 1);
+}
+
+TEST(PtrTest, KeysOfContainers) {
+  Counting c;
+  const Ptr<Link> a = MakePtr<Link>();
+  const Ptr<Link> b = MakePtr<Link>();
+  const std::unordered_map<Ptr<Link>, int> hashed = {{a, 1}, {b, 2}};
+  const std::map<Ptr<Link>, int> sorted = {{a, 1}, {b, 2}, {nullptr, 3}};
+  const absl::flat_hash_map<Ptr<Link>, int> flat = {{a, 1}, {b, 2}};
+  ASSERT_TRUE(c.heap->Collect().ok());  // objects move, and keys stay
+  EXPECT_EQ(hashed.at(Ptr<Link>(b)), 2);
+  EXPECT_EQ(sorted.at(a), 1);
+  EXPECT_EQ(sorted.at(nullptr), 3);
+  EXPECT_EQ(flat.at(b), 2);
 }
 
 // Threads that drop the last references, and a domain that goes meanwhile.

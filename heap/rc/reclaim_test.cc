@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/base/config.h"
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 
@@ -53,6 +54,8 @@ TEST(ReclaimTest, ThrowsWhenTheHeapIsFullAndGoesOn) {
     Ptr<Link> head;
     EXPECT_THROW(for (;;) head = MakePtr<Link>(head, nullptr, 0), HeapExhausted);
     EXPECT_GT(c.alive(), 1000);
+    const absl::Status status = TryMakePtr<Link>(head, nullptr, 0).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   }
   EXPECT_EQ(c.alive(), 0);
   EXPECT_EQ(MakePtr<Link>(nullptr, nullptr, 4)->value, 4);

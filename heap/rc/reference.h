@@ -5,6 +5,7 @@
 #define EBB_HEAP_RC_REFERENCE_H_
 
 #include <atomic>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -119,6 +120,12 @@ bool operator==(const Reference<T>& a, const Reference<U>& b) {
 template <typename T>
 bool operator==(const Reference<T>& a, std::nullptr_t) {
   return a.cell() == nullptr;
+}
+// An order of objects as long as they are referred to, for sorted containers; no other meaning.
+template <typename T, typename U>
+std::strong_ordering operator<=>(const Reference<T>& a, const Reference<U>& b) {
+  return std::compare_three_way()(static_cast<const void*>(a.cell()),
+                                  static_cast<const void*>(b.cell()));
 }
 
 }  // namespace ebb::rc::internal

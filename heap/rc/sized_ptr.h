@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "heap/extra_bytes.h"
 #include "heap/mutator.h"
@@ -38,6 +39,16 @@ Ptr<T> MakePtrWithBytes(size_t bytes, Args&&... args) {
   Owner& owner = Owner::Newest();
   return internal::StartCounting<T>(owner, owner.mutator().NewWithBytes<internal::Counted<T>>(
                                                bytes, std::forward<Args>(args)...));
+}
+
+// The same, but the error is a Status: ResourceExhausted or FailedPrecondition.
+template <typename T, typename... Args>
+absl::StatusOr<Ptr<T>> TryMakePtrWithBytes(size_t bytes, Args&&... args) {
+  absl::StatusOr<Owner*> owner = Owner::TryNewest();
+  if (!owner.ok()) return std::move(owner).status();
+  return internal::TryStartCounting<T>(**owner,
+                                       (*owner)->mutator().TryNewWithBytes<internal::Counted<T>>(
+                                           bytes, std::forward<Args>(args)...));
 }
 
 // The bytes behind the object of a Ptr, or of any other counted reference: empty for null, for an

@@ -425,6 +425,8 @@ TEST(SizedPtrTest, TooManyBytes) {
     const absl::Status status = Resize(buffer, bytes);
     EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
     EXPECT_THROW(MakePtrWithBytes<Buffer>(bytes), HeapExhausted);
+    EXPECT_EQ(TryMakePtrWithBytes<Buffer>(bytes).status().code(),
+              absl::StatusCode::kResourceExhausted);
     ExpectIntact(buffer, 3);
     EXPECT_EQ(ExtraBytes(buffer).size(), 10u);
     EXPECT_TRUE(AreAll(buffer, 0, 10, 0x33));
