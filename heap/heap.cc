@@ -53,6 +53,14 @@ absl::Status Heap::RunStopping(const char* what, absl::FunctionRef<absl::Status(
   return status;
 }
 
+absl::Status Heap::RunInPause(const char* what, absl::FunctionRef<void()> act) {
+  return RunStopping(what, [&](Mutator* self) {
+    const Safepoints::Pause pause(core_->safepoints(), self);
+    act();
+    return absl::OkStatus();
+  });
+}
+
 absl::Status Heap::Collect(CollectKind kind) {
   return RunStopping("Heap::Collect", [&](Mutator* self) {
     return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
@@ -97,6 +105,9 @@ Options Heap::options() const {
 
 absl::Status Heap::SetMaxBytes(int64_t max_bytes) { return core_->SetMaxBytes(max_bytes); }
 
+void Heap::AddPauseHook(internal::PauseHook& hook) { core_->safepoints().AddHook(hook); }
+void Heap::RemovePauseHook(internal::PauseHook& hook) { core_->safepoints().RemoveHook(hook); }
+internal::Spaces& Heap::spaces() { return core_->spaces(); }
 internal::RootTable& Heap::roots() { return core_->roots(); }
 internal::RootTable& Heap::weak_roots() { return core_->weak_roots(); }
 platform::System& Heap::system() { return core_->system(); }

@@ -21,7 +21,9 @@ class Mutator;
 
 namespace internal {
 class HeapCore;
+class PauseHook;
 class RootTable;
+class Spaces;
 }  // namespace internal
 
 // Figures of a heap. Amounts are in bytes, times in nanoseconds.
@@ -168,6 +170,15 @@ class Heap {
   absl::Status Verify();
 
   // For Ebb's own classes.
+  //
+  // act() while all mutators are stopped. A safepoint; FailedPrecondition where none may be: `what`
+  // is the public function, for messages.
+  absl::Status RunInPause(const char* what, absl::FunctionRef<void()> act);
+  // From here on, until it is removed, which waits for a call that is on, `hook` is called in each
+  // pause but those for a fork. Any thread.
+  void AddPauseHook(internal::PauseHook& hook);
+  void RemovePauseHook(internal::PauseHook& hook);
+  internal::Spaces& spaces();
   internal::RootTable& roots();
   internal::RootTable& weak_roots();
   const std::shared_ptr<internal::HeapCore>& core() const { return core_; }

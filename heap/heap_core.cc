@@ -57,6 +57,7 @@ Options Resolve(Options options) {
     }
   }
   if (options.reserve_bytes == 0) options.reserve_bytes = 4 * options.max_bytes;
+  options.field_logging |= options.collector == Collector::kGenerational;
   if (options.min_bytes == 0) options.min_bytes = std::min(kMinBytesByDefault, options.max_bytes);
   if (options.nursery_bytes == 0) {
     const int64_t heap =

@@ -183,6 +183,7 @@ const std::vector<Entry>& Entries() {
                             {"dense", HugePages::kDense},
                             {"always", HugePages::kAlways}},
                            EBB_OPTION(huge_pages)),
+      SwitchEntry("field_logging", EBB_OPTION(field_logging)),
       DurationEntry("safepoint_warning", absl::Milliseconds(1), absl::Hours(24),
                     EBB_OPTION(safepoint_warning)),
       CountEntry("stress_collect_every", 1'000'000'000, EBB_OPTION(stress.collect_every)),

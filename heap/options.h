@@ -145,6 +145,9 @@ struct Options {
   platform::ReleaseBackend release_backend = platform::ReleaseBackend::kAuto;
   // Where the kernel refuses the advice that this takes, the heap does without, and logs it.
   HugePages huge_pages = HugePages::kNever;
+  // A bit for each word of the heap, by which stores can be logged: for rc::Stores::kCoalesced.
+  // Costs 1/64 of the memory. Generational heaps have it anyway.
+  bool field_logging = false;
 
   // Called on the thread that allocates, without locks, at most kMostExhaustionCalls times for one
   // allocation. Unset: fail. It may drop roots; allocations, collections and new

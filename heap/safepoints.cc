@@ -237,8 +237,12 @@ Safepoints::Pause::Pause(Safepoints& safepoints, Mutator* self)
     Mutator::UnparkThread();
     Mutator::ParkThread(self_);
   }
-  absl::MutexLock lock(&safepoints_.mu_);
-  requested_at_ = safepoints_.request_time_;
+  {
+    absl::MutexLock lock(&safepoints_.mu_);
+    requested_at_ = safepoints_.request_time_;
+  }
+  absl::MutexLock lock(&safepoints_.hooks_mu_);
+  for (internal::PauseHook* hook : safepoints_.hooks_) hook->AtPause();
 }
 
 Safepoints::Pause::~Pause() {
@@ -246,9 +250,22 @@ Safepoints::Pause::~Pause() {
   Mutator::UnparkThread();
 }
 
+void Safepoints::AddHook(internal::PauseHook& hook) {
+  absl::MutexLock lock(&hooks_mu_);
+  hooks_.push_back(&hook);
+}
+
+void Safepoints::RemoveHook(internal::PauseHook& hook) {
+  absl::MutexLock lock(&hooks_mu_);
+  std::erase(hooks_, &hook);
+}
+
 // Around a fork.
 
-void Safepoints::AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
+void Safepoints::AtFork(platform::ForkStep step) {
+  platform::LockAcrossFork(mu_, step);
+  platform::LockAcrossFork(hooks_mu_, step);
+}
 
 void Safepoints::RemoveOthersInChild(absl::FunctionRef<void(Mutator&)> gone) {
   std::vector<Mutator*> others;

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "copyspace/mutators_stopped.h"
 #include "heap/histogram.h"
+#include "heap/pause_hook.h"
 #include "platform/fork.h"
 
 namespace ebb {
@@ -111,6 +112,10 @@ class Safepoints {
     copyspace::MutatorsStopped stopped_;
   };
 
+  // As of Heap.
+  void AddHook(internal::PauseHook& hook) ABSL_LOCKS_EXCLUDED(hooks_mu_);
+  void RemoveHook(internal::PauseHook& hook) ABSL_LOCKS_EXCLUDED(hooks_mu_);
+
   // Around a fork: a pause without a scope, by a thread that runs in no heap. What it waits for
   // ends without its help.
   void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { TryBeginPause(/*self=*/nullptr); }
@@ -153,6 +158,9 @@ class Safepoints {
   bool found_grey_ ABSL_GUARDED_BY(mu_) = false;
   bool armed_ ABSL_GUARDED_BY(mu_) = false;
   Histogram time_to_safepoint_ ABSL_GUARDED_BY(mu_);
+
+  absl::Mutex hooks_mu_;
+  std::vector<internal::PauseHook*> hooks_ ABSL_GUARDED_BY(hooks_mu_);
 };
 
 }  // namespace ebb

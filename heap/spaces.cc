@@ -25,12 +25,12 @@ namespace {
 // inv.in-place-bit: addresses of objects that are marked in place, and of no others, have the bit
 // `before_in_place`. So those that move come first, in a range that is aligned for that.
 struct Layout {
-  explicit Layout(Bytes reserve, bool generations)
+  explicit Layout(Bytes reserve, bool generations, bool field_logging)
       : copy(RoundUp(reserve + reserve / 32, kSlabSize) + kSlabSize),
         nursery(generations ? kSlabSize : Bytes(0)),
         pinned(RoundUp(reserve + reserve / 64, kSlabSize)),
         large(RoundUp(reserve * 2, kSlabSize)),
-        in_place_bits(generations ? EdgeBits::TableBytes({0, pinned + large}) : Bytes(0)),
+        in_place_bits(field_logging ? EdgeBits::TableBytes({0, pinned + large}) : Bytes(0)),
         before_in_place(
             static_cast<int64_t>(std::bit_ceil(std::max(pinned + large, copy + nursery).size()))) {}
   Bytes whole() const { return before_in_place + pinned + large + in_place_bits; }
@@ -79,7 +79,7 @@ void Spaces::SetLimit(Bytes limit, Bytes most) {
 absl::StatusOr<std::unique_ptr<Spaces>> Spaces::Create(platform::System& system,
                                                        const Options& options) {
   const bool generations = options.collector == Collector::kGenerational;
-  const Layout layout(Bytes(options.reserve_bytes), generations);
+  const Layout layout(Bytes(options.reserve_bytes), generations, options.field_logging);
   absl::StatusOr<AddressRange> range = system.Reserve(layout.whole(), layout.alignment(), "heap");
   if (!range.ok()) {
     return absl::Status(range.status().code(),
@@ -92,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Spaces>> Spaces::Create(platform::System& system,
   copyspace::CopySpace::Options copy_options;
   copy_options.range = {range->begin, layout.copy};
   copy_options.overdraft = spaces->overdraft();
-  copy_options.field_logging = generations;
+  copy_options.field_logging = options.field_logging;
   copy_options.dense_huge_pages = dense;
   copy_options.release_backend = options.release_backend;
   auto copy = copyspace::CopySpace::Create(system, spaces->ledger_, copy_options);
@@ -103,12 +103,15 @@ absl::StatusOr<std::unique_ptr<Spaces>> Spaces::Create(platform::System& system,
   const AddressRange large{pinned.end(), layout.large};
   spaces->pinned_ = std::make_unique<PinnedSpace>(system, spaces->ledger_, pinned);
   spaces->large_ = std::make_unique<LargeSpace>(system, spaces->ledger_, large);
+  if (options.field_logging) {
+    const AddressRange table{large.end(), layout.in_place_bits};
+    const absl::Status status = system.Commit(table, "field-logging bits");
+    if (!status.ok()) return status;
+    spaces->in_place_bits_ = EdgeBits({pinned.begin, layout.pinned + layout.large}, table);
+  }
   if (generations) {
     const AddressRange nursery{copy_options.range.end(), layout.nursery};
-    const AddressRange table{large.end(), layout.in_place_bits};
-    const AddressRange in_place{pinned.begin, layout.pinned + layout.large};
-    const absl::Status status = spaces->MakeNursery(nursery, in_place, table, dense);
-    if (!status.ok()) return status;
+    if (absl::Status status = spaces->MakeNursery(nursery, dense); !status.ok()) return status;
   }
   return spaces;
 }
@@ -121,12 +124,7 @@ void Spaces::AdviseHugePages(HugePages huge_pages) {
   LOG_IF(WARNING, !status.ok()) << "option huge_pages has no effect: " << status;
 }
 
-absl::Status Spaces::MakeNursery(AddressRange range, AddressRange in_place, AddressRange table,
-                                 bool dense_huge_pages) {
-  if (absl::Status status = system_.Commit(table, "field-logging bits"); !status.ok()) {
-    return status;
-  }
-  in_place_bits_ = EdgeBits(in_place, table);
+absl::Status Spaces::MakeNursery(AddressRange range, bool dense_huge_pages) {
   auto nursery = copyspace::CopySpace::Create(
       system_, nursery_ledger_,
       {.range = range, .fixed = true, .dense_huge_pages = dense_huge_pages});

@@ -49,6 +49,7 @@ class Spaces {
   }
   PinnedSpace& pinned() { return *pinned_; }
   LargeSpace& large() { return *large_; }
+  platform::AddressRange range() const { return range_; }
   bool Contains(uintptr_t address) const { return range_.Contains(address); }
   // For a thread that runs beside a cycle of this heap alone (inv.load-filter): objects of to-space
   // pass. With something retained, the region bit does not tell them.
@@ -135,8 +136,7 @@ class Spaces {
   Spaces(platform::System& system, platform::AddressRange range, const Options& options);
   // On the whole range; a space that is to be dense goes on from there.
   void AdviseHugePages(HugePages huge_pages);
-  absl::Status MakeNursery(platform::AddressRange range, platform::AddressRange in_place,
-                           platform::AddressRange table, bool dense_huge_pages);
+  absl::Status MakeNursery(platform::AddressRange range, bool dense_huge_pages);
 
   platform::System& system_;
   const platform::AddressRange range_;

@@ -38,7 +38,9 @@ struct Link {
 // A domain with an Owner for the test's thread.
 struct Counting {
   explicit Counting(const DomainOptions& options = DomainOptions(), int64_t max_bytes = 16 << 20)
-      : heap(NewHeap(Options{.max_bytes = max_bytes, .collector = CollectorUnderTest()})),
+      : heap(NewHeap(Options{.max_bytes = max_bytes,
+                             .collector = CollectorUnderTest(),
+                             .field_logging = options.stores == rc::Stores::kCoalesced})),
         mutator(*heap),
         domain(*heap, options),
         owner(domain, mutator) {}

@@ -10,6 +10,7 @@
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -117,11 +118,13 @@ std::vector<DomainState*>& Domains() ABSL_EXCLUSIVE_LOCKS_REQUIRED(domains_mu) {
 void AtFork(platform::ForkStep step) {
   if (step == platform::ForkStep::kBefore) {
     DomainState::AllAtFork(step);
+    Coalescer::AllAtFork(step);
     CellTable::AllAtFork(step);
     OwnerQueues::Get().AtFork(step);
   } else {
     OwnerQueues::Get().AtFork(step);
     CellTable::AllAtFork(step);
+    Coalescer::AllAtFork(step);
     DomainState::AllAtFork(step);
   }
 }
@@ -136,6 +139,11 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
       thresholds_{options.detect_after, options.detect_share},
       automatic_(options.detect != Detect::kOnDemand) {
   SetNextDetection(/*dead=*/0);
+  if (options.stores == Stores::kCoalesced) {
+    absl::Cleanup close = [this] { table_.Close(); };
+    coalescer_ = std::make_unique<Coalescer>(heap, table_);
+    std::move(close).Cancel();
+  }
   [[maybe_unused]] static const bool once = [] {
     ebb::internal::ForkRegistry::Get().AddHook(&internal::AtFork);
     return true;
@@ -149,6 +157,7 @@ DomainState::~DomainState() {
     absl::MutexLock lock(&domains_mu);
     std::erase(Domains(), this);
   }
+  coalescer_ = nullptr;  // which counts what is logged
   const bool stats_wanted = debug().stats;
   const std::string report = stats_wanted || table_.cells_in_use() > 0 ? Report() : "";
   const int64_t named = table_.Close();

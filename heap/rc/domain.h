@@ -88,8 +88,22 @@ struct DetectionDebug {
   bool save_all = false;
 };
 
+// How stores to rc::Fields are counted.
+enum class Stores {
+  kEager,  // each, at once
+  // In epochs: the first store to a Field in an object is logged, later ones only store; at the end
+  // of the epoch the value before the first and the one after the last are counted. So objects die
+  // at the end of an epoch, not before: when 1,024 that seem dead wait for a thread, when a thread
+  // has logged many Fields, by Owner::Step and Collect; Reclaim says how. Pays where threads store
+  // to Fields over and over whose objects other threads have made (docs/design/coalescing.md). An
+  // epoch's end is a pause of the heap, which needs Options::field_logging, and can have one such
+  // domain: else the constructor throws MisuseError.
+  kCoalesced,
+};
+
 struct DomainOptions {
   Reclaim reclaim = Reclaim::kPrompt;
+  Stores stores = Stores::kEager;
   Detect detect = Detect::kOnDemand;
   // Unless on demand: a detection is due when the cells in use are more than those after the last
   // one by so many, and by this share of them; looked at when a thread takes cells, up to 8,176

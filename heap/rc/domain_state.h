@@ -19,6 +19,7 @@
 #include "heap/job_thread.h"
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
+#include "heap/rc/coalescer.h"
 #include "heap/rc/domain.h"
 #include "platform/fork.h"
 
@@ -48,6 +49,8 @@ class DomainState {
   Heap& heap() { return heap_; }
   const DomainOptions& options() const { return options_; }
   CellTable& table() { return table_; }
+  // Null if the domain counts eagerly.
+  Coalescer* coalescer() { return coalescer_.get(); }
 
   // `tally` counts from here on, until Remove.
   void Add(const Tally& tally) ABSL_LOCKS_EXCLUDED(mu_);
@@ -123,6 +126,7 @@ class DomainState {
   Heap& heap_;
   const DomainOptions options_;
   CellTable& table_;
+  std::unique_ptr<Coalescer> coalescer_;
   Listener default_listener_;
   Listener& listener_;
   mutable absl::Mutex mu_;

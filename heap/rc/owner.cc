@@ -74,6 +74,10 @@ Owner::Owner(Domain& domain, Mutator& mutator)
         "ebb::rc::Owner: its Mutator must be the calling thread's, of the domain's heap, and not "
         "suspended: make an ebb::Mutator of that heap on this thread first");
   }
+  if (domain_->coalescer() != nullptr) {
+    log_ = &domain_->coalescer()->TakeLog();
+    internal::this_threads_log = log_;
+  }
   domain_->Add(tally_);
   OwnerQueues::Get().Enter();
   locals_ = &OwnerQueues::Locals();
@@ -99,6 +103,10 @@ Owner::~Owner() {
   Owner** link = &newest;
   while (*link != this) link = &(*link)->older_;
   *link = older_;
+  if (log_ != nullptr) {
+    internal::this_threads_log = NewestLog();
+    domain_->coalescer()->GiveLog(*log_);
+  }
   // What could not be done here, in a NoSafepoint scope or since the mutator is blocked.
   dead_.PushAll(finalizable_);
   table_.AddOrphans({std::move(dead_), waiting_.TakeAll(), std::move(callbacks_)});
@@ -128,6 +136,32 @@ bool Owner::IsOneOfSeveral() const {
   return count > 1;
 }
 
+internal::StoreLog* Owner::NewestLog() {
+  for (const Owner* owner = newest; owner != nullptr; owner = owner->older_) {
+    if (owner->log_ != nullptr) return owner->log_;
+  }
+  return nullptr;
+}
+
+bool Owner::IsEpochOfUse() const {
+  return log_ != nullptr && (!waiting_.empty() || !dead_.empty() || !log_->empty() ||
+                             domain_->coalescer()->has_left());
+}
+
+Owner::EagerPhase::EagerPhase(Owner& owner, bool wanted) : owner_(owner) {
+  if (!wanted || owner.log_ == nullptr) return;
+  status_ = owner.domain_->coalescer()->BeginEager();
+  has_begun_ = status_.ok();
+  // Stores that were not counted may have been of what waits.
+  if (has_begun_ && owner.eager_phases_++ == 0) owner.waiting_.MakeNewDue();
+}
+
+Owner::EagerPhase::~EagerPhase() {
+  if (!has_begun_) return;
+  --owner_.eager_phases_;
+  owner_.domain_->coalescer()->EndEager();
+}
+
 bool Owner::MayDestroy() const { return Mutator::Current(domain_->heap()) == &mutator_; }
 
 absl::StatusOr<Cell*> Owner::TakeCell() {
@@ -137,7 +171,7 @@ absl::StatusOr<Cell*> Owner::TakeCell() {
 }
 
 void Owner::StepIfDue() {
-  if (!waiting_.empty() && --round_in_ <= 0) [[unlikely]]
+  if (--round_in_ <= 0) [[unlikely]]
     BeginRound();
   if (OwnerQueues::IsDrainDue() || table_.has_orphans() || !dead_.empty() || calls_due_ != 0)
       [[unlikely]] {
@@ -160,6 +194,8 @@ void Owner::DetectIfFree() {
 
 absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
   if (absl::Status status = CheckMayDetect(); !status.ok()) return status;
+  const EagerPhase phase(*this);
+  if (!phase.status().ok()) return phase.status();
   Step();  // what waits to be destroyed may refer to something
   absl::StatusOr<Detection> detection;
   AwaitTurn([&] { detection = DetectInTurn(patience); });
@@ -184,14 +220,19 @@ void Owner::AwaitTurn(absl::FunctionRef<void()> f) {
 absl::Status Owner::Ask(const char* what, absl::FunctionRef<absl::Status()> question) {
   if (absl::Status status = mutator_.CheckMayStop(what); !status.ok()) return status;
   const internal::DomainState* turn = internal::DomainState::DetectionTurn::OfThisThread();
-  if (turn == domain_.get()) return question();
+  if (turn == domain_.get()) return WithExactCounts(question);
   if (turn != nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         what, " by what another domain's detection or question calls: call it outside"));
   }
   absl::Status status;
-  AwaitTurn([&] { status = question(); });
+  AwaitTurn([&] { status = WithExactCounts(question); });
   return status;
+}
+
+absl::Status Owner::WithExactCounts(absl::FunctionRef<absl::Status()> act) {
+  const EagerPhase phase(*this);
+  return phase.status().ok() ? act() : phase.status();
 }
 
 absl::StatusOr<int64_t> Owner::TrimCells() {
@@ -217,6 +258,8 @@ absl::Status Owner::CheckMayDetect(const char* what) const {
 }
 
 absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
+  const EagerPhase phase(*this);  // counts and Fields are to agree
+  if (!phase.status().ok()) return phase.status();
   detecting_ = true;
   const absl::Cleanup end = [this] { detecting_ = false; };
   domain_->BeginDetection();
@@ -261,6 +304,9 @@ int64_t Owner::DestroyFound(CycleDetector& detector, bool lazily) {
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
   if (destroying_ || !MayDestroy()) return false;
+  // Others may have made this thread's objects wait, too: by their drops of what it owns.
+  if (OwnerQueues::IsDrainDue() || table_.has_orphans()) TakeOver();
+  const EagerPhase phase(*this, objects > 0 && IsEpochOfUse());
   if (!waiting_.has_due()) waiting_.MakeAllDue();
   return StepSome(objects, time, /*judges=*/true);
 }
@@ -271,27 +317,22 @@ void Owner::Judge(int64_t cells) {
 }
 
 void Owner::BeginRound() {
-  if (destroying_ || !MayDestroy()) return;
   round_in_ = kMadePerRound;
+  if (waiting_.empty() && log_ == nullptr) return;
+  if (destroying_ || !MayDestroy()) return;
+  const EagerPhase phase(*this, log_ != nullptr && IsEpochDue());
+  if (!MayJudge()) return;
   waiting_.BeginRound();
   const int64_t others = dead_.size();
   AddDead(waiting_.JudgeDue(kDuePerRound));
-  AddDead(waiting_.JudgeNew(kMadePerRound * kPerObjectMade));
+  AddDead(waiting_.JudgeNew(log_ == nullptr ? kMadePerRound * kPerObjectMade : INT64_MAX));
   if (!lazy_) DestroyNew(others);
 }
 
 bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   if (destroying_ || !MayDestroy()) return false;
-  destroying_ = true;  // so that what dies here only joins the list
-  OwnerQueues::Get().Drain(&Owner::Died);
-  destroying_ = false;
-  dead_.PushAll(dropped_);
-  if (table_.has_orphans()) {
-    CellTable::Orphans orphans = table_.TakeOrphans();
-    dead_.PushAll(orphans.dead);
-    waiting_.AddAll(std::move(orphans.waiting));
-    AddCalls(std::move(orphans.callbacks));
-  }
+  TakeOver();
+  judges = judges && MayJudge();
   const bool timed = time != absl::InfiniteDuration();
   const int64_t start = timed ? platform::MonotonicNanos() : 0;
   const auto time_is_up = [&] {
@@ -301,7 +342,7 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   while (objects > 0 && !time_is_up()) {
     if (!dead_.empty()) {
       objects -= DestroyDead(0, timed ? std::min(objects, kPerClockReading) : objects, judges);
-    } else if (looks > 0 && waiting_.has_ready()) {
+    } else if (looks > 0 && HasReady()) {
       const int64_t some = std::min(looks, internal::ZeroCountLists::kAtOnce);
       Judge(some);
       looks -= some;
@@ -310,7 +351,20 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
     }
   }
   CallWhatIsDue(objects, time_is_up);
-  return !dead_.empty() || waiting_.has_ready() || (calls_due_ != 0 && MayCall());
+  return !dead_.empty() || HasReady() || (calls_due_ != 0 && MayCall());
+}
+
+// What other threads have dropped of this one's, and what threads without an Owner have.
+void Owner::TakeOver() {
+  destroying_ = true;  // so that what dies here only joins the list
+  OwnerQueues::Get().Drain(&Owner::Died);
+  destroying_ = false;
+  dead_.PushAll(dropped_);
+  if (!table_.has_orphans()) return;
+  CellTable::Orphans orphans = table_.TakeOrphans();
+  dead_.PushAll(orphans.dead);
+  waiting_.AddAll(std::move(orphans.waiting));
+  AddCalls(std::move(orphans.callbacks));
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.
@@ -388,15 +442,17 @@ void Owner::Died(Cell& cell) {
 }
 
 void Owner::DestroyNew(int64_t others) {
-  if (waiting_.has_ready()) Judge(INT64_MAX);
+  if (HasReady()) Judge(INT64_MAX);
   DestroyDead(others, INT64_MAX, /*judges=*/true);
 }
 
 // It may have waited for long, and in this thread's list.
 void Owner::DiedAgain(const CellTable& table) {
   Owner* owner = Find(table);
-  if (owner == nullptr || owner->lazy_) return;
-  owner->waiting_.MakeAllDue();
+  if (owner == nullptr) return;
+  // In a lazy domain too, where stores are coalesced: most that waits has had references since.
+  if (!owner->lazy_ || owner->log_ != nullptr) owner->waiting_.MakeAllDue();
+  if (owner->lazy_) return;
   if (!owner->destroying_ && owner->MayDestroy()) owner->DestroyNew(owner->dead_.size());
 }
 
@@ -430,12 +486,12 @@ int64_t Owner::DestroyDead(int64_t rest, int64_t objects, bool judges) {
     Destroy(dead_.Pop());
     ++destroyed;
     // Down a list each leaves one: that is not worth a list.
-    while (dropped_.size() == 1 && destroyed < objects && !waiting_.has_ready()) {
+    while (dropped_.size() == 1 && destroyed < objects && !HasReady()) {
       Destroy(dropped_.Pop());
       ++destroyed;
     }
     dead_.PushAll(dropped_);
-    if (judges && waiting_.has_ready()) [[unlikely]]
+    if (judges && HasReady()) [[unlikely]]
       Judge(INT64_MAX);
   }
   destroying_ = false;

@@ -55,6 +55,9 @@ class Owner {
   absl::StatusOr<Detection> Collect(absl::Duration patience);
   // The same for the domain's thread, which has its turn.
   absl::StatusOr<Detection> DetectInTurn(absl::Duration patience);
+  // act(), while counts say all but what Locals name, also in a coalesced domain. There a
+  // safepoint, and FailedPrecondition where none may be.
+  absl::Status WithExactCounts(absl::FunctionRef<absl::Status()> act);
   // For questions: question(), while no other thread detects. A safepoint. FailedPrecondition where
   // that may not be; `what` is for messages.
   absl::Status Ask(const char* what, absl::FunctionRef<absl::Status()> question);
@@ -88,7 +91,7 @@ class Owner {
     *cell.address() = object;
     internal::Tally::Add(tally_.made);
   }
-  // After each object made. Six loads if nothing waits.
+  // After each object made. Six loads if nothing is due.
   void StepIfDue();
 
   // For references, by any thread. The last counted one of a cell has gone.
@@ -108,8 +111,17 @@ class Owner {
   absl::Status CheckMayDetect(const char* what = "ebb::rc::Domain::Collect") const;
   // f(), in this thread's turn.
   void AwaitTurn(absl::FunctionRef<void()> f);
+  // Of this thread's newest Owner of a coalesced domain; null if there is none.
+  static internal::StoreLog* NewestLog();
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
+  // Whether what waits can be judged: counts say all but what Locals name.
+  bool MayJudge() const { return log_ == nullptr || eager_phases_ > 0; }
+  bool HasReady() const { return waiting_.has_ready() && MayJudge(); }
+  // In a coalesced domain: whether Step ends the epoch, as something dies or may die.
+  bool IsEpochOfUse() const;
+  // Whether MakePtr does.
+  bool IsEpochDue() const { return waiting_.size() >= kWaitPerEpoch || log_->is_due(); }
   // Whether this thread has another one of the same domain.
   bool IsOneOfSeveral() const;
   void AddDead(internal::CellList cells) { dead_.PushAll(cells); }
@@ -119,6 +131,7 @@ class Owner {
   void BeginRound();
   // All that has died since dead_ had so many, and dies by that.
   void DestroyNew(int64_t others);
+  void TakeOver();
   // What Step does when something is due or not: it judges only if it `judges`.
   bool StepSome(int64_t objects, absl::Duration time, bool judges);
   // Of dead_, from its front, at most so many, until `rest` are left. What dies as an object is
@@ -144,6 +157,26 @@ class Owner {
   bool MayCall() const;
   void AddCalls(internal::CallbackList callbacks);
 
+  // In a coalesced domain: from its beginning to its end stores are counted, and counts are right
+  // (Coalescer::BeginEager). Nothing in others. By the Owner's thread; nests.
+  class EagerPhase {
+   public:
+    // If `wanted`.
+    explicit EagerPhase(Owner& owner, bool wanted = true);
+    ~EagerPhase();
+    EagerPhase(const EagerPhase&) = delete;
+    EagerPhase& operator=(const EagerPhase&) = delete;
+    // FailedPrecondition where the thread must not stop: then there is none.
+    const absl::Status& status() const { return status_; }
+
+   private:
+    Owner& owner_;
+    absl::Status status_;
+    bool has_begun_ = false;
+  };
+  friend class EagerPhase;
+
+  static constexpr int64_t kWaitPerEpoch = 1024;
   static constexpr int64_t kMadePerRound = 64;
   static constexpr int64_t kDuePerRound = 1024;
   static constexpr size_t kMostRecent = 64;
@@ -167,8 +200,10 @@ class Owner {
   std::array<const internal::Cell*, kGivenAtOnce + kMostRecent>
       given_;  // undefined from the count on
   size_t given_count_ = 0;
-  internal::CellList dead_;     // their objects wait to be destroyed
-  internal::CellList dropped_;  // by the destructor that runs
+  internal::CellList dead_;            // their objects wait to be destroyed
+  internal::CellList dropped_;         // by the destructor that runs
+  internal::StoreLog* log_ = nullptr;  // null if the domain counts eagerly
+  int eager_phases_ = 0;               // of this thread's
   internal::ZeroCountLists waiting_;
   // Objects made until waiting_ is looked at again.
   int64_t round_in_ = kMadePerRound;

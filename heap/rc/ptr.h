@@ -91,21 +91,38 @@ class Field : public internal::Reference<T> {
   Field(const Field&) = default;
   Field(Field&& other) noexcept : Field(Ptr<T>(std::move(other))) {}
   Field& operator=(std::nullptr_t) noexcept {
-    this->Exchange(internal::Reference<T>());
+    if (!this->StoreUncounted(nullptr)) this->Exchange(internal::Reference<T>());
     return *this;
   }
   template <typename U>
     requires std::is_convertible_v<U*, T*>
-  Field& operator=(Ptr<U> other) noexcept {
-    this->Exchange(std::move(other));
+  Field& operator=(const internal::Reference<U>& other) noexcept {
+    if (!this->StoreUncounted(internal::Reference<T>::CellOf(other))) {
+      this->Exchange(internal::Reference<T>(other));
+    }
+    return *this;
+  }
+  template <typename U>
+    requires std::is_convertible_v<U*, T*>
+  Field& operator=(Ptr<U>&& other) noexcept {
+    if (this->StoreUncounted(internal::Reference<T>::CellOf(other))) {
+      other = nullptr;
+    } else {
+      this->Exchange(std::move(other));
+    }
     return *this;
   }
   template <typename U>
     requires std::is_convertible_v<U*, T*>
   Field& operator=(const Local<U>& other) noexcept {
-    return *this = Ptr<T>(other);
+    if (!this->StoreUncounted(internal::Reference<T>::template CellOf<U>(other.cell()))) {
+      this->Exchange(Ptr<T>(other));
+    }
+    return *this;
   }
-  Field& operator=(const Field& other) noexcept { return *this = Ptr<T>(other); }
+  Field& operator=(const Field& other) noexcept {
+    return *this = static_cast<const internal::Reference<T>&>(other);
+  }
   Field& operator=(Field&& other) noexcept { return *this = Ptr<T>(std::move(other)); }
 };
 

@@ -13,6 +13,7 @@
 
 #include "absl/log/check.h"
 #include "heap/rc/cell.h"
+#include "heap/rc/coalescer.h"
 
 namespace ebb::rc::internal {
 
@@ -93,6 +94,9 @@ class Reference {
     std::atomic_ref<Cell*>(cell_).store(std::exchange(other.cell_, before),
                                         std::memory_order_relaxed);
   }
+  // Whether the reference is to `cell` now, and was counted neither for that nor for what it was to
+  // before (heap/rc/coalescer.h). Of members of objects.
+  bool StoreUncounted(Cell* cell) noexcept { return Coalescer::Store(&cell_, cell); }
 
  private:
   template <typename U>

@@ -112,6 +112,26 @@ absl::Status ResizeByMoving(Cell& cell, const TypeInfo& type, size_t bytes, Owne
   return absl::OkStatus();
 }
 
+absl::Status Resize(Cell& cell, const TypeInfo& of_reference, size_t bytes, Owner& owner) {
+  if (absl::Status status = CheckHeldOnce(cell, owner); !status.ok()) return status;
+  const uintptr_t object = cell.Load().bits();
+  if (ebb::internal::ExtraBytesAt(object).size() == bytes) return absl::OkStatus();
+  const TypeInfo& now = ebb::internal::TypeOf(object);
+  const TypeInfo* const type = TypeWithBytes(now, of_reference);
+  if (type == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(kWhat, " of a ", now.name,
+                     ", made without extra bytes, by a reference to its base: make it by "
+                     "MakePtrWithBytes, or use a reference to its own type"));
+  }
+  if (type == &now && bytes <= kMostVariableBytes &&
+      type->ObjectBytesWith(bytes) == type->ObjectBytes(object)) {
+    ResizeInPlace(*type, object, bytes);
+    return absl::OkStatus();
+  }
+  return ResizeByMoving(cell, *type, bytes, owner);
+}
+
 }  // namespace
 
 absl::Status ResizeObject(Cell* cell, const TypeInfo& of_reference, size_t bytes) {
@@ -127,23 +147,7 @@ absl::Status ResizeObject(Cell* cell, const TypeInfo& of_reference, size_t bytes
                      "gone: make an rc::Owner on this thread first"));
   }
   if (absl::Status status = owner->mutator().CheckMayStop(kWhat); !status.ok()) return status;
-  if (absl::Status status = CheckHeldOnce(*cell, *owner); !status.ok()) return status;
-  const uintptr_t object = cell->Load().bits();
-  if (ebb::internal::ExtraBytesAt(object).size() == bytes) return absl::OkStatus();
-  const TypeInfo& now = ebb::internal::TypeOf(object);
-  const TypeInfo* const type = TypeWithBytes(now, of_reference);
-  if (type == nullptr) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(kWhat, " of a ", now.name,
-                     ", made without extra bytes, by a reference to its base: make it by "
-                     "MakePtrWithBytes, or use a reference to its own type"));
-  }
-  if (type == &now && bytes <= kMostVariableBytes &&
-      type->ObjectBytesWith(bytes) == type->ObjectBytes(object)) {
-    ResizeInPlace(*type, object, bytes);
-    return absl::OkStatus();
-  }
-  return ResizeByMoving(*cell, *type, bytes, *owner);
+  return owner->WithExactCounts([&] { return Resize(*cell, of_reference, bytes, *owner); });
 }
 
 }  // namespace ebb::rc::internal

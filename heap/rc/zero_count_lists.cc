@@ -25,6 +25,11 @@ void ZeroCountLists::MakeAllDue() {
   for (size_t age = 1; age < kAges; ++age) MakeDue(age);
 }
 
+void ZeroCountLists::MakeNewDue() {
+  due_[1] += lists_[0].size();
+  lists_[1].PushAll(lists_[0]);
+}
+
 void ZeroCountLists::MakeDue(size_t age) {
   ready_ += lists_[age].size() - due_[age];
   due_[age] = lists_[age].size();

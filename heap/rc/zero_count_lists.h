@@ -38,6 +38,7 @@ class ZeroCountLists {
     lists_[0].PushAll(cells);
   }
   bool empty() const { return size_ == 0; }
+  int64_t size() const { return size_; }
   // Whether there is something that nobody has looked at yet.
   bool has_new() const { return !lists_[0].empty(); }
   // Whether there is that, or something that is due.
@@ -49,6 +50,8 @@ class ZeroCountLists {
   // A round has passed: what it is the turn of by its age is due. Or all but the new ones.
   void BeginRound();
   void MakeAllDue();
+  // What is new, too, which may have had references since it died.
+  void MakeNewDue();
   // As JudgeNew, of what is due.
   bool has_due() const { return ready_ > lists_[0].size(); }
   CellList JudgeDue(int64_t cells);

@@ -1,0 +1,200 @@
+#include "heap/rc/coalescer.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/base/attributes.h"
+#include "absl/base/const_init.h"
+#include "heap/mutator.h"
+#include "heap/rc/cell_table.h"
+#include "heap/spaces.h"
+
+namespace ebb::rc::internal {
+
+namespace {
+
+ABSL_CONST_INIT absl::Mutex coalescers_mu(absl::kConstInit);
+
+// Never destroyed: domains may outlive main.
+std::vector<Coalescer*>& Coalescers() ABSL_SHARED_LOCKS_REQUIRED(coalescers_mu) {
+  static std::vector<Coalescer*>& coalescers = *new std::vector<Coalescer*>;
+  return coalescers;
+}
+
+// All their heaps lie between these: most addresses of other heaps do not. Relaxed, both: as
+// coalesced_domains; they only come apart, and are changed under the lock.
+std::atomic<uintptr_t> lowest = std::numeric_limits<uintptr_t>::max();
+std::atomic<uintptr_t> highest = 0;
+
+}  // namespace
+
+constinit thread_local StoreLog* this_threads_log = nullptr;
+constinit std::atomic<int> coalesced_domains = 0;
+
+StoreLog::StoreLog(Coalescer& coalescer)
+    : coalescer_(coalescer), table_(&coalescer.table_), copies_(coalescer.spaces_.copy().range()) {}
+
+bool StoreLog::Store(Cell** field, Cell* next) { return coalescer_.StoreSlow(field, next, this); }
+
+Coalescer::Coalescer(Heap& heap, CellTable& table)
+    : heap_(heap), spaces_(heap.spaces()), table_(table) {
+  if (!heap.options().field_logging) {
+    throw MisuseError(
+        "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging");
+  }
+  const platform::AddressRange range = spaces_.range();
+  absl::MutexLock lock(&coalescers_mu);
+  for (const Coalescer* other : Coalescers()) {
+    if (&other->spaces_ != &spaces_) continue;
+    throw MisuseError(
+        "ebb::rc::Domain: a heap can have one domain with Stores::kCoalesced; give the second "
+        "one a heap of its own, or let it count eagerly");
+  }
+  Coalescers().push_back(this);
+  // Relaxed, all: see there.
+  lowest.store(std::min(lowest.load(std::memory_order_relaxed), range.begin),
+               std::memory_order_relaxed);
+  highest.store(std::max(highest.load(std::memory_order_relaxed), range.end()),
+                std::memory_order_relaxed);
+  coalesced_domains.fetch_add(1, std::memory_order_relaxed);
+  table_.BeginLocals();
+  heap.AddPauseHook(*this);
+}
+
+// Nobody stores to its objects' Fields any more.
+Coalescer::~Coalescer() {
+  heap_.RemovePauseHook(*this);
+  AtPause();
+  absl::MutexLock lock(&coalescers_mu);
+  std::erase(Coalescers(), this);
+  coalesced_domains.fetch_sub(1, std::memory_order_relaxed);  // see there
+}
+
+Coalescer* Coalescer::Find(uintptr_t address) {
+  // Relaxed, both: see there.
+  if (address < lowest.load(std::memory_order_relaxed) ||
+      address >= highest.load(std::memory_order_relaxed)) {
+    return nullptr;
+  }
+  absl::ReaderMutexLock lock(&coalescers_mu);
+  for (Coalescer* coalescer : Coalescers()) {
+    if (coalescer->spaces_.Contains(address)) return coalescer;
+  }
+  return nullptr;
+}
+
+// The Field is in no object of the newest log's heap that moves, or has not been logged.
+bool Coalescer::StoreElsewhere(Cell** field, Cell* next) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  StoreLog* const log = this_threads_log;
+  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) return log->Store(field, next);
+  // A thread that has a Mutator can store to what another one has logged.
+  Coalescer* const coalescer = Find(address);
+  return coalescer != nullptr && coalescer->StoreSlow(field, next, /*log=*/nullptr);
+}
+
+inline bool Coalescer::IsForeign(const Cell* cell) const {
+  return cell != nullptr && cell->chunk().table != &table_;
+}
+
+bool Coalescer::StoreSlow(Cell** field, Cell* next, StoreLog* log) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (spaces_.InNursery(address)) return false;  // there are no bits
+  const std::atomic_ref<Cell*> slot(*field);
+  // Relaxed, as all of the Field: one thread at a time uses it.
+  Cell* const before = slot.load(std::memory_order_relaxed);
+  if (spaces_.IsRemembered(address)) {
+    // inv.logged: what is another domain's is counted all the same.
+    if (IsForeign(next)) {
+      has_foreign_.store(true, std::memory_order_relaxed);  // see there
+      next->RetainNamed();
+    }
+    slot.store(next, std::memory_order_relaxed);
+    if (IsForeign(before)) before->Release();
+    return true;
+  }
+  if (log == nullptr || !active_.load(std::memory_order_relaxed) ||  // see there
+      IsForeign(before) || IsForeign(next) || log->size() == StoreLog::kEntries) {
+    return false;
+  }
+  log->entries_[log->size()] = {field, before};
+  // Release: nobody reads it before a pause but a child of a fork, which finds the entry whole.
+  log->size_.store(log->size() + 1, std::memory_order_release);
+  spaces_.Remember(address);
+  slot.store(next, std::memory_order_relaxed);
+  return true;
+}
+
+StoreLog& Coalescer::TakeLog() {
+  absl::MutexLock lock(&mu_);
+  const auto free = std::ranges::find(logs_, false, &StoreLog::in_use_);
+  StoreLog& log =
+      free != logs_.end() ? **free : *logs_.emplace_back(std::make_unique<StoreLog>(*this));
+  log.in_use_ = true;
+  return log;
+}
+
+void Coalescer::GiveLog(StoreLog& log) {
+  absl::MutexLock lock(&mu_);
+  log.in_use_ = false;
+  if (!log.empty()) has_left_.store(true, std::memory_order_relaxed);  // a hint
+}
+
+absl::Status Coalescer::BeginEager() {
+  {
+    absl::MutexLock lock(&mu_);
+    if (eager_ > 0) {
+      ++eager_;
+      return absl::OkStatus();
+    }
+  }
+  return heap_.RunInPause("the end of an epoch of ebb::rc::Stores::kCoalesced", [this] {
+    absl::MutexLock lock(&mu_);
+    ++eager_;
+    active_.store(false, std::memory_order_relaxed);  // see there
+  });
+}
+
+void Coalescer::EndEager() {
+  absl::MutexLock lock(&mu_);
+  // Relaxed: see there.
+  if (--eager_ == 0) active_.store(true, std::memory_order_relaxed);
+}
+
+void Coalescer::AtPause() {
+  absl::MutexLock lock(&mu_);
+  CountLogged();
+}
+
+// All that is referred to is counted before anything is counted down: so that less seems to die.
+// Nothing is destroyed here: what has no count waits, as Locals might name it.
+void Coalescer::CountLogged() {
+  for (const std::unique_ptr<StoreLog>& log : logs_) {
+    for (size_t i = 0; i < log->size(); ++i) {
+      StoreLog::Entry& entry = log->entries_[i];
+      spaces_.Forget(reinterpret_cast<uintptr_t>(entry.field));
+      // Relaxed: in a pause.
+      Cell* const now = std::atomic_ref<Cell*>(*entry.field).load(std::memory_order_relaxed);
+      if (now == entry.before) {
+        entry.before = nullptr;
+      } else if (now != nullptr && !IsForeign(now)) {
+        now->RetainNamed();
+      }
+    }
+  }
+  for (const std::unique_ptr<StoreLog>& log : logs_) {
+    for (size_t i = 0; i < log->size(); ++i) {
+      if (Cell* const before = log->entries_[i].before; before != nullptr) before->Release();
+    }
+    log->size_.store(0, std::memory_order_relaxed);  // in a pause
+  }
+  has_left_.store(false, std::memory_order_relaxed);  // a hint
+}
+
+void Coalescer::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(coalescers_mu, step);
+  for (Coalescer* coalescer : Coalescers()) coalescer->AtFork(step);
+  if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(coalescers_mu, step);
+}
+
+}  // namespace ebb::rc::internal

@@ -1,0 +1,165 @@
+// Coalescer: stores to rc::Fields that are counted at the end of an epoch, and once for each Field.
+// Design: docs/design/coalescing.md
+
+#ifndef EBB_HEAP_RC_COALESCER_H_
+#define EBB_HEAP_RC_COALESCER_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "copyspace/field_log.h"
+#include "heap/heap.h"
+#include "heap/pause_hook.h"
+#include "heap/rc/cell.h"
+#include "platform/address_range.h"
+#include "platform/fork.h"
+
+namespace ebb::internal {
+class Spaces;
+}  // namespace ebb::internal
+
+namespace ebb::rc::internal {
+
+class CellTable;
+class Coalescer;
+
+// The Fields that a thread was the first to store to since the epoch began, and what they referred
+// to then. For one thread; but the pause in which an epoch ends reads and clears it.
+class StoreLog {
+ public:
+  static constexpr size_t kEntries = 4096;
+
+  explicit StoreLog(Coalescer& coalescer);
+
+  // As Coalescer::Store, for a Field of any address.
+  bool Store(Cell** field, Cell* next);
+  // Where a Field that is logged already lies in the copy space, and all there is to do is to
+  // store.
+  bool TryStoreAgain(Cell** field, Cell* next);
+
+  bool empty() const { return size() == 0; }
+  // Whether the epoch should end soon: from here on stores may have to count.
+  bool is_due() const { return size() >= kEntries * 3 / 4; }
+
+ private:
+  friend class Coalescer;
+  struct Entry {
+    Cell** field;
+    Cell* before;
+  };
+
+  // Relaxed: the thread's own; the pause orders it for who reads it there.
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
+
+  Coalescer& coalescer_;
+  const CellTable* const table_;
+  const platform::AddressRange copies_;
+  bool in_use_ = false;  // under the coalescer's lock
+  // An atomic, so that a child of a fork finds it as it was between two stores.
+  std::atomic<size_t> size_ = 0;
+  std::array<Entry, kEntries> entries_;
+};
+
+// The calling thread's, of its newest Owner of a coalesced domain; null if it has none.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local StoreLog* this_threads_log;
+// How many coalesced domains there are in the process. Relaxed: who stores to a Field that another
+// thread has logged has been given it by that, in whichever way, after that saw one.
+extern constinit std::atomic<int> coalesced_domains;
+
+// That of one domain. After Levanoni and Petrank, An On-the-Fly Reference-Counting Garbage
+// Collector for Java, TOPLAS 2006: of all stores to a Field in an epoch, the value before the first
+// and the one after the last are counted; but here an epoch ends in a pause.
+//
+// inv.logged: the logging bit of a Field is set if, and only if, the Field is in some thread's log.
+// What it refers to then has no count for that, unless it is another domain's; and what it referred
+// to when it was logged still has one.
+//
+// Thread-safe.
+class Coalescer final : private ebb::internal::PauseHook {
+ public:
+  // Throws MisuseError if the heap has no logging bits, or a coalesced domain already.
+  Coalescer(Heap& heap, CellTable& table);
+  // No thread is attached to the domain any more.
+  ~Coalescer();
+  Coalescer(const Coalescer&) = delete;
+  Coalescer& operator=(const Coalescer&) = delete;
+
+  // `field` refers to `next` from here on, and nothing is counted. False: nothing has been done,
+  // and the caller is to count. `field` is of an object that the caller may use, or lies anywhere
+  // else, in no heap. O(1).
+  static bool Store(Cell** field, Cell* next);
+
+  // For an Owner, from its thread's first to its last. May throw std::bad_alloc.
+  StoreLog& TakeLog() ABSL_LOCKS_EXCLUDED(mu_);
+  void GiveLog(StoreLog& log) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a thread has left with something in its log. A hint: relaxed, as what it hints at is
+  // counted in a pause.
+  bool has_left() const { return has_left_.load(std::memory_order_relaxed); }
+
+  // Ends the epoch; and until as many EndEager, no other begins: all stores are counted, and all
+  // counts are right. A pause, unless there was none of this to do. FailedPrecondition where the
+  // thread must not stop.
+  absl::Status BeginEager() ABSL_LOCKS_EXCLUDED(mu_);
+  void EndEager() ABSL_LOCKS_EXCLUDED(mu_);
+
+  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
+  static void AllAtFork(platform::ForkStep step);
+
+ private:
+  friend class StoreLog;
+
+  // That of the heap that the address is in; null if there is none.
+  static Coalescer* Find(uintptr_t address);
+  static bool StoreElsewhere(Cell** field, Cell* next);
+
+  void AtPause() override ABSL_LOCKS_EXCLUDED(mu_);
+  void CountLogged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsForeign(const Cell* cell) const;
+  // As Store, of a Field in this heap. `log`: the thread's, or null.
+  bool StoreSlow(Cell** field, Cell* next, StoreLog* log);
+
+  Heap& heap_;
+  ebb::internal::Spaces& spaces_;
+  CellTable& table_;
+  // Whether stores are logged. Relaxed: set to false in a pause, so that nobody is in the midst of
+  // a store; and who reads that late, when it is true again, counts, which is right as well.
+  std::atomic<bool> active_ = true;
+  // Whether a logged Field may refer to another domain's object. Relaxed: set before that is
+  // stored, and so by whoever gave the Field to the caller, or by itself.
+  std::atomic<bool> has_foreign_ = false;
+  std::atomic<bool> has_left_ = false;  // see has_left
+
+  absl::Mutex mu_;
+  std::vector<std::unique_ptr<StoreLog>> logs_ ABSL_GUARDED_BY(mu_);  // also of threads that left
+  int eager_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+inline bool StoreLog::TryStoreAgain(Cell** field, Cell* next) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (!copies_.Contains(address) || !copyspace::IsRemembered(address)) return false;
+  if (next != nullptr && next->chunk().table != table_) return false;
+  if (coalescer_.has_foreign_.load(std::memory_order_relaxed)) return false;  // see there
+  // Relaxed: as of any Field; the end of an epoch reads it in a pause.
+  std::atomic_ref<Cell*>(*field).store(next, std::memory_order_relaxed);
+  return true;
+}
+
+inline bool Coalescer::Store(Cell** field, Cell* next) {
+  if (coalesced_domains.load(std::memory_order_relaxed) == 0) [[likely]]  // see there
+    return false;
+  StoreLog* const log = this_threads_log;
+  if (log != nullptr && log->TryStoreAgain(field, next)) [[likely]]
+    return true;
+  return StoreElsewhere(field, next);
+}
+
+}  // namespace ebb::rc::internal
+
+#endif  // EBB_HEAP_RC_COALESCER_H_
