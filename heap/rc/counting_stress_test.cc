@@ -12,8 +12,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"
-#include "heap/concurrent_for_test.h"
 #include "heap/rc/rc.h"
+#include "heap/rc/stress_cases_for_test.h"
 #include "heap/stress_for_test.h"
 
 namespace ebb::rc {
@@ -43,7 +43,7 @@ struct Place {
   Weak<Stamped> weak ABSL_GUARDED_BY(mu);
 };
 
-class CountingStressTest : public testing::TestWithParam<ConcurrentCase> {
+class CountingStressTest : public testing::TestWithParam<StressCase> {
  protected:
   // One of the threads' lives: with an Owner, or as one that only copies and drops.
   void Live(uint64_t seed) {
@@ -170,8 +170,7 @@ class CountingStressTest : public testing::TestWithParam<ConcurrentCase> {
 
   std::atomic<int64_t> alive_ = 0;
   std::unique_ptr<Heap> heap_ = NewHeap(GetParam().options());
-  Domain domain_{
-      *heap_, {.reclaim = GetParam().concurrent_workers == 2 ? Reclaim::kLazy : Reclaim::kPrompt}};
+  Domain domain_{*heap_, GetParam().domain_options()};
   Place places_[kPlaces];
   Threads threads_{WorkingTime(/*seconds=*/0.4)};
 };
@@ -197,7 +196,7 @@ TEST_P(CountingStressTest, HandedOnCopiedAndUpgraded) {
   ExpectSound(*heap_);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CountingStressTest, testing::ValuesIn(ConcurrentCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(All, CountingStressTest, testing::ValuesIn(StressCases()), StressCaseName);
 
 }  // namespace
 }  // namespace ebb::rc

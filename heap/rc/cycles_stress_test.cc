@@ -15,8 +15,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "heap/concurrent_for_test.h"
 #include "heap/rc/rc.h"
+#include "heap/rc/stress_cases_for_test.h"
 #include "heap/stress_for_test.h"
 
 namespace ebb::rc {
@@ -54,7 +54,7 @@ struct Mourned : Knot {
   EBB_FIELDS(Mourned, left, right, alive, stamp, inverse, finalized)
 };
 
-class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
+class CyclesStressTest : public testing::TestWithParam<StressCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -227,7 +227,8 @@ class CyclesStressTest : public testing::TestWithParam<ConcurrentCase> {
   std::unique_ptr<Heap> heap_ = NewHeap(GetParam().options());
   Domain domain_{
       *heap_,
-      {.reclaim = GetParam().concurrent_workers == 2 ? Reclaim::kLazy : Reclaim::kPrompt,
+      {.reclaim = GetParam().domain_options().reclaim,
+       .stores = GetParam().stores,
        .detect = GetParam().concurrent_workers == 2 ? Detect::kAutomatic : Detect::kBackground,
        .detect_after = 100}};
   absl::Mutex mu_;
@@ -270,7 +271,7 @@ TEST_P(CyclesStressTest, WhatIsInUseStaysAndTheRestGoes) {
   ExpectSound(*heap_);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CyclesStressTest, testing::ValuesIn(ConcurrentCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(All, CyclesStressTest, testing::ValuesIn(StressCases()), StressCaseName);
 
 }  // namespace
 }  // namespace ebb::rc

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"
-#include "heap/concurrent_for_test.h"
 #include "heap/rc/rc.h"
+#include "heap/rc/stress_cases_for_test.h"
 #include "heap/stress_for_test.h"
 
 namespace ebb::rc {
@@ -51,7 +51,7 @@ namespace {
 using Note = FreezeStressNote;
 using Stone = FreezeStressStone;
 
-class FreezeStressTest : public testing::TestWithParam<ConcurrentCase> {
+class FreezeStressTest : public testing::TestWithParam<StressCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -119,8 +119,7 @@ class FreezeStressTest : public testing::TestWithParam<ConcurrentCase> {
 
   std::atomic<int64_t> alive_ = 0;
   std::unique_ptr<Heap> heap_ = NewHeap(GetParam().options());
-  Domain domain_{
-      *heap_, {.reclaim = GetParam().concurrent_workers == 2 ? Reclaim::kLazy : Reclaim::kPrompt}};
+  Domain domain_{*heap_, GetParam().domain_options()};
   absl::Mutex mu_;
   Ptr<Stone> places_[kPlaces] ABSL_GUARDED_BY(mu_);
   Threads threads_{WorkingTime(/*seconds=*/0.4)};
@@ -157,7 +156,7 @@ TEST_P(FreezeStressTest, BesideThreadsThatMakeStoreAndDrop) {
   ExpectSound(*heap_);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FreezeStressTest, testing::ValuesIn(ConcurrentCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(All, FreezeStressTest, testing::ValuesIn(StressCases()), StressCaseName);
 
 }  // namespace
 }  // namespace ebb::rc

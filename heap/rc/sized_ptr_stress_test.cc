@@ -16,8 +16,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
-#include "heap/concurrent_for_test.h"
 #include "heap/rc/rc.h"
+#include "heap/rc/stress_cases_for_test.h"
 #include "heap/stress_for_test.h"
 
 namespace ebb::rc {
@@ -43,7 +43,7 @@ namespace {
 
 using Stamped = SizedStamped;
 
-class SizedPtrStressTest : public testing::TestWithParam<ConcurrentCase> {
+class SizedPtrStressTest : public testing::TestWithParam<StressCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -158,7 +158,7 @@ class SizedPtrStressTest : public testing::TestWithParam<ConcurrentCase> {
 
   std::atomic<int64_t> resized_ = 0;
   std::unique_ptr<Heap> heap_ = NewHeap(GetParam().options());
-  Domain domain_{*heap_, {.detect = Detect::kOnDemand}};
+  Domain domain_{*heap_, {.stores = GetParam().stores}};
   absl::Mutex mu_;
   std::vector<Ptr<Stamped>> places_ ABSL_GUARDED_BY(mu_) = std::vector<Ptr<Stamped>>(kPlaces);
   Threads threads_{WorkingTime(/*seconds=*/0.4)};
@@ -224,7 +224,7 @@ TEST_P(SizedPtrStressTest, ResizedWhileTheyAreTraced) {
   ExpectSound(*heap_);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SizedPtrStressTest, testing::ValuesIn(ConcurrentCases()), CaseName);
+INSTANTIATE_TEST_SUITE_P(All, SizedPtrStressTest, testing::ValuesIn(StressCases()), StressCaseName);
 
 }  // namespace
 }  // namespace ebb::rc
