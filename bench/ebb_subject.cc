@@ -74,6 +74,7 @@ absl::StatusOr<std::unique_ptr<EbbSubject>> EbbSubject::Create(const SubjectOpti
   heap_options.collector = known->second;
   heap_options.workers = options.workers;
   heap_options.page_out = options.page_out;
+  heap_options.field_logging = options.field_logging;
   // Slow safepoints and stalls are in the results; in a pipe the benchmarks are quiet.
   heap_options.safepoint_warning = absl::Minutes(1);
   if (!options.sizing.empty()) {

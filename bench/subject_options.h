@@ -19,6 +19,7 @@ struct SubjectOptions {
   bool capped = false;         // of boehm: not a byte more than heap_bytes; of ebb always so
   int workers = 0;             // collector threads; 0: the subject's default
   bool page_out = true;        // of ebb
+  bool field_logging = false;  // of ebb
 };
 
 // Those of a run, but for its heap's size.

@@ -90,6 +90,7 @@ Workload W5bCopyShared();
 Workload W5cTrees();
 Workload W5dList();
 Workload W5eRings();
+Workload W5fStores();
 Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();

@@ -70,6 +70,8 @@ def check_counting(code):
           until(real(code["SampleFollow"]), r"^ret"), 19)
     check("a Local made and ended, all up to the return", until(real(code["SampleName"]), r"^ret"),
           70)
+    check("what a store asks, where nothing is coalesced", until(real(code["SampleStore"]), r"^ret"),
+          7)
 
 
 def main():

@@ -5,6 +5,7 @@
 
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
+#include "copyspace/field_log.h"
 #include "heap/mutator.h"
 #include "heap/rc/cell_table.h"
 #include "heap/spaces.h"
@@ -34,7 +35,15 @@ constinit std::atomic<int> coalesced_domains = 0;
 StoreLog::StoreLog(Coalescer& coalescer)
     : coalescer_(coalescer), table_(&coalescer.table_), copies_(coalescer.spaces_.copy().range()) {}
 
-bool StoreLog::Store(Cell** field, Cell* next) { return coalescer_.StoreSlow(field, next, this); }
+inline bool StoreLog::TryStoreAgain(Cell** field, Cell* next) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (!copies_.Contains(address) || !copyspace::IsRemembered(address)) return false;
+  if (next != nullptr && next->chunk().table != table_) return false;
+  if (coalescer_.has_foreign_.load(std::memory_order_relaxed)) return false;  // see there
+  // Relaxed: as of any Field; the end of an epoch reads it in a pause.
+  std::atomic_ref<Cell*>(*field).store(next, std::memory_order_relaxed);
+  return true;
+}
 
 Coalescer::Coalescer(Heap& heap, CellTable& table)
     : heap_(heap), spaces_(heap.spaces()), table_(table) {
@@ -83,11 +92,14 @@ Coalescer* Coalescer::Find(uintptr_t address) {
   return nullptr;
 }
 
-// The Field is in no object of the newest log's heap that moves, or has not been logged.
-bool Coalescer::StoreElsewhere(Cell** field, Cell* next) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+bool Coalescer::StoreSomewhere(Cell** field, Cell* next) {
   StoreLog* const log = this_threads_log;
-  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) return log->Store(field, next);
+  if (log != nullptr && log->TryStoreAgain(field, next)) [[likely]]
+    return true;
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) {
+    return log->coalescer_.StoreSlow(field, next, log);
+  }
   // A thread that has a Mutator can store to what another one has logged.
   Coalescer* const coalescer = Find(address);
   return coalescer != nullptr && coalescer->StoreSlow(field, next, /*log=*/nullptr);

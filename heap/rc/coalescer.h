@@ -14,7 +14,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "copyspace/field_log.h"
 #include "heap/heap.h"
 #include "heap/pause_hook.h"
 #include "heap/rc/cell.h"
@@ -38,12 +37,6 @@ class StoreLog {
 
   explicit StoreLog(Coalescer& coalescer);
 
-  // As Coalescer::Store, for a Field of any address.
-  bool Store(Cell** field, Cell* next);
-  // Where a Field that is logged already lies in the copy space, and all there is to do is to
-  // store.
-  bool TryStoreAgain(Cell** field, Cell* next);
-
   bool empty() const { return size() == 0; }
   // Whether the epoch should end soon: from here on stores may have to count.
   bool is_due() const { return size() >= kEntries * 3 / 4; }
@@ -55,6 +48,9 @@ class StoreLog {
     Cell* before;
   };
 
+  // Where a Field that is logged already lies in the copy space, and to store is all there is to
+  // do.
+  bool TryStoreAgain(Cell** field, Cell* next);
   // Relaxed: the thread's own; the pause orders it for who reads it there.
   size_t size() const { return size_.load(std::memory_order_relaxed); }
 
@@ -117,7 +113,8 @@ class Coalescer final : private ebb::internal::PauseHook {
 
   // That of the heap that the address is in; null if there is none.
   static Coalescer* Find(uintptr_t address);
-  static bool StoreElsewhere(Cell** field, Cell* next);
+  // Store, where there are coalesced domains.
+  static bool StoreSomewhere(Cell** field, Cell* next);
 
   void AtPause() override ABSL_LOCKS_EXCLUDED(mu_);
   void CountLogged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -141,23 +138,10 @@ class Coalescer final : private ebb::internal::PauseHook {
   int eager_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
-inline bool StoreLog::TryStoreAgain(Cell** field, Cell* next) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
-  if (!copies_.Contains(address) || !copyspace::IsRemembered(address)) return false;
-  if (next != nullptr && next->chunk().table != table_) return false;
-  if (coalescer_.has_foreign_.load(std::memory_order_relaxed)) return false;  // see there
-  // Relaxed: as of any Field; the end of an epoch reads it in a pause.
-  std::atomic_ref<Cell*>(*field).store(next, std::memory_order_relaxed);
-  return true;
-}
-
 inline bool Coalescer::Store(Cell** field, Cell* next) {
   if (coalesced_domains.load(std::memory_order_relaxed) == 0) [[likely]]  // see there
     return false;
-  StoreLog* const log = this_threads_log;
-  if (log != nullptr && log->TryStoreAgain(field, next)) [[likely]]
-    return true;
-  return StoreElsewhere(field, next);
+  return StoreSomewhere(field, next);
 }
 
 }  // namespace ebb::rc::internal

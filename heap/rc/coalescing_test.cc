@@ -337,7 +337,7 @@ TEST(CoalescedDomainTest, GoesWithWhatIsLogged) {
 }
 
 TEST(CoalescedDomainTest, MisuseIsTold) {
-  const std::unique_ptr<Heap> plain = NewHeap(Options{.collector = Collector::kConcurrent});
+  const std::unique_ptr<Heap> plain = NewHeap(Options{.read_environment = false});
   EXPECT_THROW(Domain(*plain, kCoalescedDomain), MisuseError);
   Counting c(kCoalescedDomain);
   EXPECT_THROW(Domain(*c.heap, kCoalescedDomain), MisuseError);

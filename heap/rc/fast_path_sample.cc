@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "heap/rc/coalescer.h"
 #include "heap/rc/rc.h"
 
 namespace {
@@ -26,6 +27,11 @@ void SampleDrop(Ptr* ptr) { std::destroy_at(ptr); }
 void SampleName(ebb::rc::Owner& owner, const Ptr& from) {
   const ebb::rc::Local<Plain> local(owner, from);
   asm volatile("" : : "r"(&local) : "memory");
+}
+
+// What a store to a Field does first: up to the first return, where nothing is coalesced.
+bool SampleStore(ebb::rc::internal::Cell** field, const Ptr& to) {
+  return ebb::rc::internal::Coalescer::Store(field, to.cell());
 }
 
 int64_t SampleFollow(const Ptr& ptr) { return ptr->value; }
