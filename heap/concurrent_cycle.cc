@@ -119,6 +119,7 @@ TraceCounts ConcurrentCycle::FinishBesideMutators() {
   // While barriers are armed: they see to it that nobody reads a reference that is to be cleared.
   parts_.weak_roots_.ForwardBesideMutators(
       [this](std::atomic<uintptr_t>& slot) { ClearUnlessAlive(spaces_, slot); });
+  parts_.TellDeathWatches();
   // Before the sweep: see FinishInPause.
   safepoints_.DisarmBarriers();
   spaces_.copy().FinishCycleConcurrently();

@@ -35,11 +35,12 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
   slot.compare_exchange_strong(bits, now, std::memory_order_release, std::memory_order_relaxed);
 }
 
-Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
-             Generations* generations, background::WorkerPool& pool, const Options& options)
+Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
+             Balance& balance, Generations* generations, background::WorkerPool& pool, const Options& options)
     : spaces_(spaces),
       roots_(roots),
       weak_roots_(weak_roots),
+      watches_(watches),
       balance_(balance),
       generations_(generations),
       stress_(options.stress),
@@ -172,6 +173,13 @@ TraceCounts Cycle::ForwardAll(const std::vector<Mutator*>& mutators) {
 
 void Cycle::ClearWeakRoots() {
   RootTable::Scan(weak_roots_).Visit([this](auto& slot) { ClearUnlessAlive(spaces_, slot); });
+  TellDeathWatches();
+}
+
+void Cycle::TellDeathWatches() {
+  watches_.ForEach([this](DeathWatch& watch) {
+    watch.AfterTrace([this](uintptr_t object) { return spaces_.SurvivorOf(object); });
+  });
 }
 
 void Cycle::Sweep(const MutatorsStopped& stopped) {

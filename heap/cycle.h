@@ -13,6 +13,7 @@
 #include "background/worker_pool.h"
 #include "copyspace/mutators_stopped.h"
 #include "heap/balance.h"
+#include "heap/death_watch.h"
 #include "heap/generations.h"
 #include "heap/options.h"
 #include "heap/root_table.h"
@@ -35,8 +36,8 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot);
 class Cycle {
  public:
   // `generations`: null if the heap has none.
-  Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
-        Generations* generations, background::WorkerPool& pool, const Options& options);
+  Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
+        Balance& balance, Generations* generations, background::WorkerPool& pool, const Options& options);
   ~Cycle();
 
   // The parallel collector: everything in one pause. The only error is the system's, under
@@ -73,6 +74,8 @@ class Cycle {
   void Flip(const copyspace::MutatorsStopped& stopped);
   TraceCounts ForwardAll(const std::vector<Mutator*>& mutators);
   void ClearWeakRoots();
+  // Also beside running mutators.
+  void TellDeathWatches();
   void Sweep(const copyspace::MutatorsStopped& stopped);
   // What the cycle has freed is known: mutators' part of its evacuation is counted by themselves.
   void NoteFreed(const TraceCounts& counts);
@@ -84,6 +87,7 @@ class Cycle {
   Spaces& spaces_;
   RootTable& roots_;
   RootTable& weak_roots_;
+  DeathWatches& watches_;
   Balance& balance_;
   Generations* const generations_;
   const StressOptions stress_;

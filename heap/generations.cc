@@ -38,14 +38,14 @@ int64_t FailEvery(const Options& options) { return 16 * options.stress.fail_evac
 }  // namespace
 
 Generations::Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots,
-                         Balance& balance, const Options& options)
+                         DeathWatches& watches, Balance& balance, const Options& options)
     : spaces_(spaces),
       balance_(balance),
       poison_(options.stress.poison),
       may_bypass_(options.nursery_bypass),
       remembered_(spaces.ledger(), spaces.overdraft(), MostChunks(options)),
       rules_(FailEvery(options)),
-      minor_(spaces, roots, weak_roots, remembered_, rules_),
+      minor_(spaces, roots, weak_roots, watches, remembered_, rules_),
       allowance_(absl::ToInt64Nanoseconds(options.minor_pause_target), MostAllowed(options)),
       regions_left_(allowance_.regions()) {}
 

@@ -29,8 +29,8 @@ namespace ebb::internal {
 class Generations {
  public:
   // `options` are resolved; `spaces` have a nursery.
-  Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots, Balance& balance,
-              const Options& options);
+  Generations(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
+              Balance& balance, const Options& options);
 
   // By mutators, any thread.
   RememberedSet& remembered() { return remembered_; }

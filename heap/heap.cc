@@ -61,6 +61,11 @@ absl::Status Heap::RunInPause(const char* what, absl::FunctionRef<void()> act) {
   });
 }
 
+absl::Status Heap::RunBetweenCycles(
+    const char* what, absl::FunctionRef<absl::Status(internal::StoppedHeap&)> act) {
+  return RunStopping(what, [&](Mutator* self) { return core_->RunBetweenCycles(self, act); });
+}
+
 absl::Status Heap::Collect(CollectKind kind) {
   return RunStopping("Heap::Collect", [&](Mutator* self) {
     return kind == CollectKind::kMinor ? core_->CollectMinor(self) : core_->Collect(self);
@@ -105,6 +110,8 @@ Options Heap::options() const {
 
 absl::Status Heap::SetMaxBytes(int64_t max_bytes) { return core_->SetMaxBytes(max_bytes); }
 
+void Heap::AddDeathWatch(internal::DeathWatch& watch) { core_->watches().Add(watch); }
+void Heap::RemoveDeathWatch(internal::DeathWatch& watch) { core_->watches().Remove(watch); }
 void Heap::AddPauseHook(internal::PauseHook& hook) { core_->safepoints().AddHook(hook); }
 void Heap::RemovePauseHook(internal::PauseHook& hook) { core_->safepoints().RemoveHook(hook); }
 internal::Spaces& Heap::spaces() { return core_->spaces(); }

@@ -20,10 +20,12 @@ namespace ebb {
 class Mutator;
 
 namespace internal {
+class DeathWatch;
 class HeapCore;
 class PauseHook;
 class RootTable;
 class Spaces;
+class StoppedHeap;
 }  // namespace internal
 
 // Figures of a heap. Amounts are in bytes, times in nanoseconds.
@@ -174,8 +176,13 @@ class Heap {
   // act() while all mutators are stopped. A safepoint; FailedPrecondition where none may be: `what`
   // is the public function, for messages.
   absl::Status RunInPause(const char* what, absl::FunctionRef<void()> act);
-  // From here on, until it is removed, which waits for a call that is on, `hook` is called in each
-  // pause but those for a fork. Any thread.
+  // The same while no cycle is under way either: waits for its end. The Status of act().
+  absl::Status RunBetweenCycles(const char* what,
+                                absl::FunctionRef<absl::Status(internal::StoppedHeap&)> act);
+  // From here on, until they are removed, which waits for a call that is on, `hook` is called in
+  // each pause but those for a fork, and `watch` in each cycle. Any thread.
+  void AddDeathWatch(internal::DeathWatch& watch);
+  void RemoveDeathWatch(internal::DeathWatch& watch);
   void AddPauseHook(internal::PauseHook& hook);
   void RemovePauseHook(internal::PauseHook& hook);
   internal::Spaces& spaces();

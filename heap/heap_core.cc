@@ -126,11 +126,11 @@ absl::Status HeapCore::Start() {
       IsConcurrent(options_.collector) ? options_.collector_niceness : 0;
   pool_ = background::WorkerPools::Get().Share(system_, niceness, options_.workers - 1, "ebb-gc");
   if (spaces_->has_generations()) {
-    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *weak_roots_, *balance_,
-                                                 options_);
+    generations_ = std::make_unique<Generations>(*spaces_, *roots_, *weak_roots_, watches_,
+                                                 *balance_, options_);
   }
-  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *weak_roots_, *balance_, generations_.get(),
-                                   *pool_, options_);
+  cycle_ = std::make_unique<Cycle>(*spaces_, *roots_, *weak_roots_, watches_, *balance_,
+                                   generations_.get(), *pool_, options_);
   if (2 * cycle_->memory() > Bytes(options_.max_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "option workers: '", options_.workers, "' need ", cycle_->memory(),
@@ -400,6 +400,14 @@ absl::Status HeapCore::Verify(Mutator* self) {
   return cycle_->Verify(pause);
 }
 
+absl::Status HeapCore::RunBetweenCycles(Mutator* self,
+                                        absl::FunctionRef<absl::Status(StoppedHeap&)> act) {
+  const Turn turn(*this);
+  const Safepoints::Pause pause(safepoints_, self);
+  StoppedHeap heap(pause.mutators(), *roots_, *weak_roots_);
+  return act(heap);
+}
+
 absl::Status HeapCore::SetMaxBytes(int64_t max_bytes) {
   const int64_t nursery = generations_ != nullptr ? options_.nursery_bytes : 0;
   const int64_t least = std::max(HeapLimit::kLeast.count(), 2 * nursery);
@@ -438,6 +446,7 @@ void HeapCore::AtFork(platform::ForkStep step) {
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
   cleanups_.AtFork(step);
+  watches_.AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);
   if (step == platform::ForkStep::kInChild) trace().freezer().Withdraw();

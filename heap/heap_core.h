@@ -21,6 +21,7 @@
 #include "heap/job_thread.h"
 #include "heap/concurrent_cycle.h"
 #include "heap/cycle.h"
+#include "heap/death_watch.h"
 #include "heap/evacuator.h"
 #include "heap/external_memory.h"
 #include "heap/generations.h"
@@ -32,6 +33,7 @@
 #include "heap/root_table.h"
 #include "heap/safepoints.h"
 #include "heap/spaces.h"
+#include "heap/stopped_heap.h"
 #include "platform/fork.h"
 
 namespace ebb::internal {
@@ -52,6 +54,7 @@ class HeapCore {
   Trace& trace() { return cycle_->trace(); }
 
   Cleanups& cleanups() { return cleanups_; }
+  DeathWatches& watches() { return watches_; }
 
   // The Heap itself has gone: Persistents and Weaks read as null.
   void ClearRoots() {
@@ -87,6 +90,7 @@ class HeapCore {
   absl::Status CollectMinor(Mutator* self);
   absl::Status Freeze(Mutator* self);
   absl::Status Verify(Mutator* self);
+  absl::Status RunBetweenCycles(Mutator* self, absl::FunctionRef<absl::Status(StoppedHeap&)> act);
   absl::Status SetMaxBytes(int64_t max_bytes);
   absl::Status Trim();
   HeapStats stats() const;
@@ -174,6 +178,7 @@ class HeapCore {
   RootTable* const roots_;       // owns itself: see RootTable::Disown
   RootTable* const weak_roots_;  // likewise
   Cleanups cleanups_;
+  DeathWatches watches_;
   std::unique_ptr<Spaces> spaces_;
   std::unique_ptr<Balance> balance_;
   std::unique_ptr<Generations> generations_;  // null unless the collector is generational

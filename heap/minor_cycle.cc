@@ -204,6 +204,9 @@ void MinorCycle::ClearWeakRoots() {
     if (now != reference) slot.store(now, std::memory_order_release);  // as ForwardEdge
     return spaces_.InNursery(now);
   });
+  const auto survivor_of = [this](Reference young) { return nursery_.SurvivorOf(young); };
+  const auto is_young = [this](Reference object) { return spaces_.InNursery(object); };
+  watches_.ForEach([&](DeathWatch& watch) { watch.AfterMinorCycle(survivor_of, is_young); });
 }
 
 void MinorCycle::CloseAllocators() {

@@ -14,6 +14,7 @@
 #include "copyspace/copy_space.h"
 #include "copyspace/geometry.h"
 #include "copyspace/mutators_stopped.h"
+#include "heap/death_watch.h"
 #include "heap/evacuator.h"
 #include "heap/remembered_set.h"
 #include "heap/root_table.h"
@@ -48,12 +49,13 @@ struct MinorCounts {
 // that have been stored to).
 class MinorCycle {
  public:
-  MinorCycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, RememberedSet& remembered,
-             EvacuationRules& rules)
+  MinorCycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
+             RememberedSet& remembered, EvacuationRules& rules)
       : spaces_(spaces),
         nursery_(spaces.nursery()),
         roots_(roots),
         weak_roots_(weak_roots),
+        watches_(watches),
         remembered_(remembered),
         rules_(rules),
         edges_(&remembered) {}
@@ -113,6 +115,7 @@ class MinorCycle {
   copyspace::CopySpace& nursery_;
   RootTable& roots_;
   RootTable& weak_roots_;
+  DeathWatches& watches_;
   RememberedSet& remembered_;
   EvacuationRules& rules_;
 

@@ -38,6 +38,7 @@ class ForkRegistry;
 class HeapCore;
 class MinorCycle;
 class MutatorForwarder;
+class StoppedHeap;
 class ThreadBarriers;
 }  // namespace internal
 
@@ -241,6 +242,7 @@ class Mutator {
   friend class Heap;
   friend class NoSafepoint;
   friend class Safepoints;
+  friend class internal::StoppedHeap;
   friend class internal::Cycle;
   friend class internal::ForkRegistry;
   friend class internal::HeapCore;

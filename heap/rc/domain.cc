@@ -139,11 +139,15 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
       thresholds_{options.detect_after, options.detect_share},
       automatic_(options.detect != Detect::kOnDemand) {
   SetNextDetection(/*dead=*/0);
+  absl::Cleanup close = [this] {
+    holders_ = nullptr;
+    table_.Close();
+  };
+  holders_ = std::make_unique<HolderTable>(heap, table_);
   if (options.stores == Stores::kCoalesced) {
-    absl::Cleanup close = [this] { table_.Close(); };
     coalescer_ = std::make_unique<Coalescer>(heap, table_);
-    std::move(close).Cancel();
   }
+  std::move(close).Cancel();
   [[maybe_unused]] static const bool once = [] {
     ebb::internal::ForkRegistry::Get().AddHook(&internal::AtFork);
     return true;
@@ -158,6 +162,7 @@ DomainState::~DomainState() {
     std::erase(Domains(), this);
   }
   coalescer_ = nullptr;  // which counts what is logged
+  holders_ = nullptr;    // and this what the dead have held
   const bool stats_wanted = debug().stats;
   const std::string report = stats_wanted || table_.cells_in_use() > 0 ? Report() : "";
   const int64_t named = table_.Close();
@@ -267,6 +272,7 @@ void DomainState::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALY
 void DomainState::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(mu_, step);
   if (job_thread_ != nullptr) job_thread_->AtFork(step);
+  holders_->AtFork(step);
   if (step == platform::ForkStep::kInChild) {
     const std::thread::id self = std::this_thread::get_id();
     for (const Member& member : members_) {

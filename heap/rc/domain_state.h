@@ -20,6 +20,7 @@
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/coalescer.h"
+#include "heap/rc/holder_table.h"
 #include "heap/rc/domain.h"
 #include "platform/fork.h"
 
@@ -49,6 +50,7 @@ class DomainState {
   Heap& heap() { return heap_; }
   const DomainOptions& options() const { return options_; }
   CellTable& table() { return table_; }
+  HolderTable& holders() { return *holders_; }
   // Null if the domain counts eagerly.
   Coalescer* coalescer() { return coalescer_.get(); }
 
@@ -126,6 +128,7 @@ class DomainState {
   Heap& heap_;
   const DomainOptions options_;
   CellTable& table_;
+  std::unique_ptr<HolderTable> holders_;
   std::unique_ptr<Coalescer> coalescer_;
   Listener default_listener_;
   Listener& listener_;

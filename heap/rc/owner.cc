@@ -36,6 +36,8 @@ constexpr int64_t kDestroyedBetweenSafepoints = 256;
 constexpr absl::Duration kPatienceOfAutomatic = absl::Milliseconds(1);
 // How long Collect waits for its turn before it looks whether somebody waits for it.
 constexpr absl::Duration kWaitForTurn = absl::Microseconds(200);
+// So many references of dead holders are counted down at once.
+constexpr int64_t kReleasedAtOnce = 1024;
 // How often Step looks at the clock.
 constexpr int64_t kPerClockReading = 16;
 constexpr char kNoOwner[] =
@@ -351,7 +353,7 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
     }
   }
   CallWhatIsDue(objects, time_is_up);
-  return !dead_.empty() || HasReady() || (calls_due_ != 0 && MayCall());
+  return !dead_.empty() || HasReady() || table_.has_orphans() || (calls_due_ != 0 && MayCall());
 }
 
 // What other threads have dropped of this one's, and what threads without an Owner have.
@@ -365,6 +367,7 @@ void Owner::TakeOver() {
   dead_.PushAll(orphans.dead);
   waiting_.AddAll(std::move(orphans.waiting));
   AddCalls(std::move(orphans.callbacks));
+  domain_->holders().ReleaseDropped(kReleasedAtOnce);
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.

@@ -91,6 +91,8 @@ class Owner {
     *cell.address() = object;
     internal::Tally::Add(tally_.made);
   }
+  // For NewHolder. May throw std::bad_alloc.
+  void AddHolder(uintptr_t object) { domain_->holders().Add(object); }
   // After each object made. Six loads if nothing is due.
   void StepIfDue();
 

@@ -7,6 +7,7 @@
 #include "heap/rc/any_ptr.h"
 #include "heap/rc/atomic_ptr.h"
 #include "heap/rc/domain.h"
+#include "heap/rc/holder.h"
 #include "heap/rc/local.h"
 #include "heap/rc/owner.h"
 #include "heap/rc/ptr.h"

@@ -1,0 +1,115 @@
+// rc::NewHolder: traced objects that hold counted references. Design: docs/design/mixed.md
+
+#ifndef EBB_HEAP_RC_HOLDER_H_
+#define EBB_HEAP_RC_HOLDER_H_
+
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "heap/mutator.h"
+#include "heap/rc/counted_type.h"
+#include "heap/rc/owner.h"
+#include "heap/rc/ptr.h"
+#include "heap/ref.h"
+#include "heap/reflect.h"
+#include "heap/type_name.h"
+
+namespace ebb::rc {
+
+namespace internal {
+
+// A T that is traced, and holds counted references: the object is nothing else.
+template <typename T>
+class Holder {
+ public:
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored \
+    "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
+  template <typename... Args>
+  explicit Holder(Args&&... args) : value{std::forward<Args>(args)...} {}
+#pragma GCC diagnostic pop
+  Holder(const Holder&) = delete;
+  Holder& operator=(const Holder&) = delete;
+
+  T value;
+
+  EBB_FIELDS(Holder, value)
+};
+
+// Nothing of it is destroyed: its Fields are counted down by the HolderTable.
+template <typename T>
+inline constexpr CountedType kHolderDescriptor = {
+    .name = ebb::internal::TypeName<T>(),
+    .destroy = nullptr,
+    .finalize = nullptr,
+    .is_uncollectable = false,
+    .field_offsets = kFieldOffsets<T>.data(),
+    .field_count = static_cast<uint32_t>(kFieldOffsets<T>.size())};
+
+// What is wrong with T as a holder is an error that says what to do.
+template <typename T>
+consteval void CheckHolder() {
+  static_assert(!kFieldOffsets<T>.empty(),
+                "ebb::rc::NewHolder makes traced objects that have rc::Fields: make others by "
+                "Mutator::New");
+  static_assert(
+      ebb::internal::CountReferences<T, ebb::internal::Counting>() == kFieldOffsets<T>.size(),
+      "a traced object holds counted references by rc::Field only: what an rc::Ptr or rc::Weak in "
+      "it refers to would never be counted down");
+}
+
+// Registers the object, which has just been made. On error it is as if it had not been.
+template <typename T>
+absl::StatusOr<Ref<T>> StartHolding(Owner& owner, absl::StatusOr<Ref<Holder<T>>> object) {
+  if (!object.ok()) return std::move(object).status();
+  try {
+    owner.AddHolder(object->bits());
+  } catch (const std::bad_alloc&) {
+    std::destroy_at(object->get());
+    return absl::ResourceExhaustedError(
+        "ebb::rc::NewHolder: no memory beside the heap to keep track of holders: raise the "
+        "process's memory limit, or drop some");
+  }
+  return Ref<T>::FromBits(object->bits(), ebb::internal::Stamp::Of(owner.mutator()));
+}
+
+}  // namespace internal
+
+// A new T, made as T{args...}: a traced object as Mutator::New makes them, but one that has
+// rc::Fields, in it or in members that are structs or arrays. They count, and keep their objects
+// alive until a cycle of the heap has found that nothing leads to this one any more: then threads
+// with an Owner of the domain count them down, by MakePtr, Owner::Step, and Collect. Cycles of
+// counted references and traced ones are found by Domain::Collect.
+//
+// It belongs to the domain of this thread's newest Owner; what it holds when that goes is never
+// counted down, and reads as null. T may not have a destructor of its own, which would never run,
+// nor other counted references than Fields. A safepoint, and arguments as of MakePtr; throws as
+// that. O(1), and a short lock.
+template <typename T, typename... Args>
+absl::StatusOr<Ref<T>> TryNewHolder(Args&&... args) {
+  internal::CheckHolder<T>();
+  absl::StatusOr<Owner*> owner = Owner::TryNewest();
+  if (!owner.ok()) return std::move(owner).status();
+  return internal::StartHolding<T>(
+      **owner, (*owner)->mutator().TryNew<internal::Holder<T>>(std::forward<Args>(args)...));
+}
+template <typename T, typename... Args>
+Ref<T> NewHolder(Args&&... args) {
+  Owner::Newest();
+  absl::StatusOr<Ref<T>> made = TryNewHolder<T>(std::forward<Args>(args)...);
+  if (!made.ok()) Mutator::Throw(std::move(made).status());
+  return *made;
+}
+
+}  // namespace ebb::rc
+
+template <typename T>
+inline constexpr const ebb::rc::internal::CountedType*
+    ebb::internal::kCountedType<ebb::rc::internal::Holder<T>> =
+        &ebb::rc::internal::kHolderDescriptor<T>;
+
+#endif  // EBB_HEAP_RC_HOLDER_H_
