@@ -282,6 +282,13 @@ CellChunk::Marks& CellChunk::MakeMarks() {
   return *made.release();
 }
 
+uintptr_t CellChunk::AddressArray() const {
+  constexpr const TypeInfo& kType = kArrayTypeInfo<ebb::Field<CountedObject>>;
+  // Relaxed: see `addresses`.
+  return reinterpret_cast<uintptr_t>(addresses.load(std::memory_order_relaxed)) -
+         kType.ArrayElements(0);
+}
+
 bool Cell::is_untracked() const {
   const CellChunk::Marks* marks = chunk().FindMarks();
   return marks != nullptr && marks->untracked.Test(index());

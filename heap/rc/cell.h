@@ -308,6 +308,8 @@ struct CellChunk {
   Marks* FindMarks() const { return marks.load(std::memory_order_acquire); }
   // May throw std::bad_alloc.
   Marks& MakeMarks();
+  // The array that `addresses` is in.
+  uintptr_t AddressArray() const;
   alignas(kHeaderBytes) std::array<Cell, kCells> owners;
   std::array<std::atomic<uint32_t>, kCells> owners_counts = {};
   std::array<std::atomic<int64_t>, kCells> shared = {};

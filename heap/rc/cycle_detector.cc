@@ -11,6 +11,7 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "heap/rc/counted_type.h"
+#include "heap/rc/holder_table.h"
 #include "heap/ref.h"
 #include "heap/region_walk.h"
 #include "platform/bytes.h"
@@ -108,12 +109,12 @@ absl::Status CycleDetector::RunTimed(absl::FunctionRef<absl::Status()> f) {
 absl::Status CycleDetector::Look(absl::Duration patience) {
   return RunTimed([&] {
     if (absl::Status status = MakeSideArrays(); !status.ok()) return status;
+    if (absl::Status status = LookAtHolders(); !status.ok()) return status;
     CountFromOutside();
     MarkAlive();
     MakeRoomForCells();
     figures_.suspects = MakeSuspects(patience);
-    Decide();
-    return absl::OkStatus();
+    return Decide();
   });
 }
 
@@ -127,16 +128,56 @@ absl::Status CycleDetector::LookAgain(absl::Duration patience) {
     }
     MakeRoomForCells();
     MakeSuspects(patience);
-    Decide();
-    return absl::OkStatus();
+    return Decide();
   });
 }
 
-void CycleDetector::Decide() {
+absl::Status CycleDetector::Decide() {
+  if (holders_at_stake_) {
+    const absl::Status status = heap_.RunBetweenCycles(
+        "ebb::rc::Domain::Collect", [this](auto& stopped) { return DecideInPause(stopped); });
+    if (!status.ok()) return status;
+  } else {
+    DecideWhatIsGarbage();
+  }
+  Execute();
+  return absl::OkStatus();
+}
+
+void CycleDetector::DecideWhatIsGarbage() {
   CountInside();
   Condemn();
   SetFinalizableAside();
-  Execute();
+}
+
+absl::Status CycleDetector::DecideInPause(ebb::internal::StoppedHeap& stopped) {
+  const int64_t start = platform::MonotonicNanos();
+  const absl::Cleanup end = [&] {
+    reachable_.reset();
+    figures_.pause += absl::Nanoseconds(platform::MonotonicNanos() - start);
+  };
+  try {
+    reachable_.emplace();
+    MarkFromRoots(stopped);
+    DecideWhatIsGarbage();
+    GiveUpDeadHolders(stopped);
+    return absl::OkStatus();
+  } catch (const std::bad_alloc&) {
+    PardonAll();
+    throw;
+  }
+}
+
+void CycleDetector::PardonAll() {
+  ForEachFound([](Place place) { place.cell().Pardon(); });
+  for (Cell* cell : TakeFinalizable()) cell->Release();
+  for (int64_t pardoned = 0; !table_.EndCondemning(pardoned);) {
+  }
+}
+
+// In a pause all threads but this one are at a safepoint.
+void CycleDetector::PassSafepoint() {
+  if (!reachable_.has_value()) safepoint_.Pass();
 }
 
 absl::Status CycleDetector::MakeSideArrays() {
@@ -147,6 +188,18 @@ absl::Status CycleDetector::MakeSideArrays() {
   }
   for (SuspectChunk& side : chunks_) by_chunk_[side.chunk] = &side;
   return absl::OkStatus();
+}
+
+// Where there are holders, a short pause, since their Fields may be read by then.
+absl::Status CycleDetector::LookAtHolders() {
+  if (holders_.size() == 0) return absl::OkStatus();
+  return heap_.RunBetweenCycles("ebb::rc::Domain::Collect", [this](ebb::internal::StoppedHeap&) {
+    holders_.ForEach([this](const CountedType& type, uintptr_t holder) {
+      internal::ForEachField(type, holder,
+                             [this](auto, Cell& target) { held_.push_back(&target); });
+    });
+    return absl::OkStatus();
+  });
 }
 
 // Each object's count, less the Fields that lead to it: racy, and only a first look.
@@ -167,12 +220,57 @@ void CycleDetector::CountFromOutside() {
       ForEachField(place.cell(), [](auto, Place target) { --target.count(); });
     }
   }
+  for (Cell* cell : held_) {
+    PassSafepoint();
+    SuspectChunk* const side = Find(&cell->chunk());
+    if (side != nullptr) --Place(*side, cell->index()).count();
+  }
 }
 
 void CycleDetector::MarkAlive() {
   ForEachNamed([this](Place place) { MarkFrom(place, State::kAlive, [](Cell&) {}); });
   ForEachFound([this](Place place) {
     if (place.count() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
+  });
+  holders_at_stake_ = std::ranges::any_of(held_, [this](Cell* cell) { return IsFound(*cell); });
+}
+
+bool CycleDetector::IsFound(const Cell& cell) {
+  SuspectChunk* const side = Find(&cell.chunk());
+  return side != nullptr && side->states[cell.index()] == State::kFound;
+}
+
+// Of this domain's objects those that are no suspects lead to something, besides what the heap
+// knows as roots. What is reached by holders is no suspect any more.
+void CycleDetector::MarkFromRoots(ebb::internal::StoppedHeap& stopped) {
+  for (const SuspectChunk& side : chunks_) reachable_->AddAlone(side.chunk->AddressArray());
+  stopped.ForEachRoot([this](std::atomic<uintptr_t>& slot) {
+    reachable_->Add(slot.load(std::memory_order_relaxed));  // in a pause
+  });
+  for (SuspectChunk& side : chunks_) {
+    for (size_t i = 0; i < CellChunk::kCells; ++i) {
+      if (side.states[i] != State::kFound) reachable_->Add(side.chunk->owners[i].Load().bits());
+    }
+  }
+  MarkAll(kEndOfList, State::kAlive, [](Cell& cell) { cell.Pardon(); });
+}
+
+// What only garbage leads to is garbage: it must not be got at any more.
+void CycleDetector::GiveUpDeadHolders(ebb::internal::StoppedHeap& stopped) {
+  stopped.ForEachWeak([this](std::atomic<uintptr_t>& slot) {
+    // Relaxed, both: in a pause.
+    if (!reachable_->IsReached(slot.load(std::memory_order_relaxed))) {
+      slot.store(0, std::memory_order_relaxed);
+    }
+  });
+  holders_.RemoveIf([this](const CountedType& type, uintptr_t holder) {
+    if (reachable_->IsReached(holder)) return false;
+    ++figures_.holders;
+    // To what is executed nothing is counted down: as in Execute.
+    internal::ForEachField(type, holder, [this](std::atomic_ref<Cell*> field, Cell& target) {
+      if (IsFound(target)) field.store(nullptr, std::memory_order_relaxed);  // in a pause
+    });
+    return true;
   });
 }
 
@@ -234,7 +332,8 @@ bool CycleDetector::IsUnexpected(const CountedType& type) const {
          (type.is_uncollectable && uncollectable_ == 0);
 }
 
-// The references to suspects that are in suspects' Fields.
+// The references to suspects that are in suspects' Fields, or in those of holders that nothing else
+// leads to.
 void CycleDetector::CountInside() {
   ForEachFound([](Place place) { place.count() = 0; });
   ForEachFound([this](Place place) {
@@ -242,6 +341,13 @@ void CycleDetector::CountInside() {
       if (target.state() == State::kFound) ++target.count();
     });
     if (type != nullptr && IsUnexpected(*type)) place.count() = kMany;  // more than it has
+  });
+  if (!reachable_.has_value()) return;
+  holders_.ForEach([this](const CountedType& type, uintptr_t holder) {
+    if (reachable_->IsReached(holder)) return;
+    internal::ForEachField(type, holder, [this](auto, Cell& target) {
+      if (IsFound(target)) ++Place(*Find(&target.chunk()), target.index()).count();
+    });
   });
 }
 
@@ -356,10 +462,10 @@ void CycleDetector::Execute() {
 template <typename F>
 void CycleDetector::ForEachFound(F f) {
   for (SuspectChunk& side : chunks_) {
-    Mutator::SafepointOfThread();
+    if (!reachable_.has_value()) Mutator::SafepointOfThread();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
       if (side.states[i] != State::kFound) continue;
-      safepoint_.Pass();
+      PassSafepoint();
       Prefetch(side, i + kPrefetchDistance);
       f(Place(side, i));
     }
@@ -409,21 +515,38 @@ SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {
 
 template <typename F>
 void CycleDetector::MarkFrom(Place root, State state, F f) {
-  int32_t list = kEndOfList;
+  root.state() = state;
+  root.count() = kEndOfList;
+  f(root.cell());
+  MarkAll(root.number(), state, f);
+}
+
+template <typename F>
+void CycleDetector::MarkAll(int32_t list, State state, F f) {
   const auto mark = [&](Place place) {
+    if (place.state() != State::kFound) return;
     place.state() = state;
     place.count() = std::exchange(list, place.number());
     f(place.cell());
   };
-  mark(root);
-  while (list != kEndOfList) {
-    const Place place(chunks_, list);
-    list = place.count();
-    safepoint_.Pass();
-    ForEachField(place.cell(), [&](auto, Place target) {
-      if (target.state() == State::kFound) mark(target);
+  do {
+    while (list != kEndOfList) {
+      const Place place(chunks_, list);
+      list = place.count();
+      PassSafepoint();
+      ForEachField(place.cell(), [&](auto, Place target) { mark(target); });
+      if (reachable_.has_value()) reachable_->Add(place.cell().Load().bits());
+    }
+    if (!reachable_.has_value()) return;
+    reachable_->Trace([&](uintptr_t object) {
+      const CountedType* const type = ebb::internal::TypeOf(object).counted;
+      if (type == nullptr) return;
+      internal::ForEachField(*type, object, [&](auto, Cell& target) {
+        SuspectChunk* const side = Find(&target.chunk());
+        if (side != nullptr) mark(Place(*side, target.index()));
+      });
     });
-  }
+  } while (list != kEndOfList);
 }
 
 }  // namespace ebb::rc::internal

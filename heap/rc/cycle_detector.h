@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "heap/heap.h"
 #include "heap/mutator.h"
 #include "heap/rc/callback_table.h"
 #include "heap/rc/cell.h"
@@ -22,12 +24,14 @@
 #include "heap/rc/domain.h"
 #include "heap/rc/owner_queues.h"
 #include "heap/rc/thread_index.h"
+#include "heap/stopped_heap.h"
 #include "platform/address_range.h"
 #include "platform/system.h"
 
 namespace ebb::rc::internal {
 
 struct CountedType;
+class HolderTable;
 
 // Side arrays of a chunk, by a cell's index. All zero at first.
 struct SuspectChunk {
@@ -82,9 +86,14 @@ class CycleDetector {
  public:
   // Objects are read through `mutator`, the calling thread's. All mutators of the thread pass
   // safepoints meanwhile.
-  CycleDetector(CellTable& table, Mutator& mutator, platform::System& system,
+  CycleDetector(Heap& heap, CellTable& table, HolderTable& holders, Mutator& mutator,
                 const DetectionDebug& debug)
-      : table_(table), mutator_(mutator), debug_(debug), chunks_(system) {}
+      : heap_(heap),
+        table_(table),
+        holders_(holders),
+        mutator_(mutator),
+        debug_(debug),
+        chunks_(heap.system()) {}
   CycleDetector(const CycleDetector&) = delete;
   CycleDetector& operator=(const CycleDetector&) = delete;
 
@@ -119,6 +128,7 @@ class CycleDetector {
 
   // The phases, in order. Memory is needed by the first five alone.
   absl::Status MakeSideArrays();
+  absl::Status LookAtHolders();
   void CountFromOutside();
   void MarkAlive();
   void MakeRoomForCells();
@@ -134,8 +144,17 @@ class CycleDetector {
   // f(), and the time that it takes is counted. Its Status; ResourceExhausted if it throws
   // std::bad_alloc.
   absl::Status RunTimed(absl::FunctionRef<absl::Status()> f);
-  // From MakeSuspects on: what is found turns out to be garbage, or is spared.
-  void Decide();
+  // From MakeSuspects on: what is found turns out to be garbage, or is spared. In a pause, if
+  // holders are at stake.
+  absl::Status Decide();
+  void DecideWhatIsGarbage();
+  absl::Status DecideInPause(ebb::internal::StoppedHeap& stopped);
+  // The phases of that which are about traced objects.
+  void MarkFromRoots(ebb::internal::StoppedHeap& stopped);
+  void GiveUpDeadHolders(ebb::internal::StoppedHeap& stopped);
+  // What has been condemned is not.
+  void PardonAll();
+  void PassSafepoint();
 
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
@@ -151,6 +170,10 @@ class CycleDetector {
   // `root`, and all in the state kFound that it leads to, get that state; of each, f(cell).
   template <typename F>
   void MarkFrom(Place root, State state, F f);
+  // The same of what is on the list, which is in that state already, and of what traced objects
+  // lead to that have been reached and not been looked at.
+  template <typename F>
+  void MarkAll(int32_t list, State state, F f);
   // `place` and what it leads to are neither found nor suspects nor condemned any more.
   void Spare(Place place);
   static bool IsStillCondemned(Place place);
@@ -162,11 +185,15 @@ class CycleDetector {
   // there were none.
   template <typename Take, typename F>
   bool SetAside(std::vector<Cell*>& cells, int64_t Detection::* figure, Take take, F f);
+  // Whether the cell is one of chunks_, in that state.
+  bool IsFound(const Cell& cell);
   // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
   SuspectChunk* Find(const CellChunk* chunk);
   static void Prefetch(const SuspectChunk& side, size_t index);
 
+  Heap& heap_;
   CellTable& table_;
+  HolderTable& holders_;
   Mutator& mutator_;
   const DetectionDebug debug_;
   SuspectChunks chunks_;
@@ -175,6 +202,11 @@ class CycleDetector {
   // What owners have been asked for; cancelled before the table can be closed.
   absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   SafepointNowAndThen safepoint_;
+  // What holders refer to, a moment ago. Whether any of that is a suspect.
+  std::vector<Cell*> held_;
+  bool holders_at_stake_ = false;
+  // In a pause: which traced objects are alive, but for what only garbage leads to.
+  std::optional<ebb::internal::Reachability> reachable_;
   // Objects in the domain, at first.
   size_t with_finalizer_ = 0;
   size_t uncollectable_ = 0;

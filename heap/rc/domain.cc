@@ -240,7 +240,9 @@ void DomainState::EndDetection(const absl::StatusOr<Detection>& detection, int64
     totals_.detected.collected += detection->collected;
     totals_.detected.finalized += detection->finalized;
     totals_.detected.kept += detection->kept;
+    totals_.detected.holders += detection->holders;
     totals_.detected.time += detection->time;
+    totals_.detected.pause += detection->pause;
   }
   if (debug().stats) {
     LOG(INFO) << "detection of cycles: "

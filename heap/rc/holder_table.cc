@@ -107,6 +107,13 @@ void HolderTable::AfterMinorCycle(SurvivorOf survivor_of,
   });
 }
 
+void HolderTable::ForEach(absl::FunctionRef<void(const CountedType& type, uintptr_t object)> f) {
+  absl::MutexLock lock(&mu_);
+  for (const std::vector<uintptr_t>* holders : {&recent_, &old_}) {
+    for (const uintptr_t object : *holders) f(HolderType(object), object);
+  }
+}
+
 void HolderTable::RemoveIf(absl::FunctionRef<bool(const CountedType& type, uintptr_t object)> f) {
   absl::MutexLock lock(&mu_);
   for (std::vector<uintptr_t>* holders : {&recent_, &old_}) {

@@ -40,8 +40,11 @@ class HolderTable final : private ebb::internal::DeathWatch {
   // Counts down what dead holders held, at most so many references. By a thread with an Owner.
   void ReleaseDropped(int64_t most) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // In a pause between cycles. Calls f(type, object) for each holder: with true it leaves the
-  // table, and what its Fields refer to is counted down later.
+  // In a pause between cycles, both. Calls f(type, object) for each holder.
+  void ForEach(absl::FunctionRef<void(const CountedType& type, uintptr_t object)> f)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Where that is true the holder leaves the table, and what its Fields refer to is counted down
+  // later. f must not throw.
   void RemoveIf(absl::FunctionRef<bool(const CountedType& type, uintptr_t object)> f)
       ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -265,7 +265,7 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   detecting_ = true;
   const absl::Cleanup end = [this] { detecting_ = false; };
   domain_->BeginDetection();
-  CycleDetector detector(table_, mutator_, domain_->heap().system(), domain_->debug());
+  CycleDetector detector(domain_->heap(), table_, domain_->holders(), mutator_, domain_->debug());
   absl::Status status = detector.Look(patience);
   int64_t waiting = 0;
   if (status.ok()) {
