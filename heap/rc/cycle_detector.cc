@@ -14,9 +14,7 @@
 #include "heap/rc/holder_table.h"
 #include "heap/ref.h"
 #include "heap/region_walk.h"
-#include "platform/bytes.h"
 #include "platform/clock.h"
-#include "platform/page_size.h"
 
 namespace ebb::rc::internal {
 
@@ -25,6 +23,7 @@ namespace {
 // Of an object that lives whatever its Fields say.
 constexpr int32_t kMany = int32_t{1} << 30;
 constexpr int32_t kEndOfList = -1;
+constexpr char kWhat[] = "ebb::rc::Domain::Collect";
 // How long the thread waits for others before it looks whether a pause is wanted of its other
 // heaps.
 constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
@@ -41,55 +40,6 @@ absl::Status NoMemory(std::string_view what) {
 int32_t Clamp(int64_t count) { return static_cast<int32_t>(std::min<int64_t>(count, kMany)); }
 
 }  // namespace
-
-// A cell's entry in the side arrays.
-class CycleDetector::Place {
- public:
-  Place(SuspectChunk& chunk, size_t index) : chunk_(&chunk), index_(index) {}
-  // By its number among all.
-  Place(SuspectChunks& chunks, int32_t number)
-      : Place(chunks[number / CellChunk::kCells], number % CellChunk::kCells) {}
-
-  Cell& cell() const { return chunk_->chunk->owners[index_]; }
-  State& state() const { return chunk_->states[index_]; }
-  int32_t& count() const { return chunk_->counts[index_]; }
-  int32_t number() const {
-    return chunk_->number * static_cast<int32_t>(CellChunk::kCells) + static_cast<int32_t>(index_);
-  }
-
- private:
-  SuspectChunk* chunk_;
-  size_t index_;
-};
-
-absl::Status SuspectChunks::Make(absl::Span<CellChunk* const> chunks) {
-  constexpr platform::Bytes kHugePage(int64_t{2} << 20);
-  constexpr char kPurpose[] = "a detection of cycles of counted objects";
-  const auto bytes = static_cast<int64_t>(chunks.size() * sizeof(SuspectChunk));
-  if (bytes == 0) return absl::OkStatus();
-  const platform::Bytes size = platform::RoundUp(platform::Bytes(bytes), platform::PageSize());
-  absl::StatusOr<platform::AddressRange> memory = system_.Reserve(size, kHugePage, kPurpose);
-  if (!memory.ok()) return std::move(memory).status();
-  memory_ = *memory;
-  // Without them it takes longer.
-  system_.AdviseHugePages(memory_, platform::HugePageAdvice::kAlways, kPurpose).IgnoreError();
-  if (absl::Status status = system_.Commit(memory_, kPurpose); !status.ok()) return status;
-  // Zero is what all of it begins with.
-  chunks_ = absl::MakeSpan(reinterpret_cast<SuspectChunk*>(memory_.begin), chunks.size());
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    Mutator::SafepointOfThread();  // pages are faulted in
-    chunks_[i].chunk = chunks[i];
-    chunks_[i].number = static_cast<int32_t>(i);
-  }
-  return absl::OkStatus();
-}
-
-void SuspectChunks::Clear() {
-  chunks_ = {};
-  const absl::Status status = system_.Release(memory_, "a detection that has ended");
-  LOG_IF(ERROR, !status.ok()) << status;
-  memory_ = {};
-}
 
 absl::Status CycleDetector::RunTimed(absl::FunctionRef<absl::Status()> f) {
   const int64_t start = platform::MonotonicNanos();
@@ -134,9 +84,8 @@ absl::Status CycleDetector::LookAgain(absl::Duration patience) {
 
 absl::Status CycleDetector::Decide() {
   if (holders_at_stake_) {
-    const absl::Status status = heap_.RunBetweenCycles(
-        "ebb::rc::Domain::Collect", [this](auto& stopped) { return DecideInPause(stopped); });
-    if (!status.ok()) return status;
+    const auto decide = [this](auto& stopped) { return DecideInPause(stopped); };
+    if (absl::Status status = heap_.RunBetweenCycles(kWhat, decide); !status.ok()) return status;
   } else {
     DecideWhatIsGarbage();
   }
@@ -222,8 +171,7 @@ void CycleDetector::CountFromOutside() {
   }
   for (Cell* cell : held_) {
     PassSafepoint();
-    SuspectChunk* const side = Find(&cell->chunk());
-    if (side != nullptr) --Place(*side, cell->index()).count();
+    if (SuspectChunk* side = Find(&cell->chunk()); side != nullptr) --side->counts[cell->index()];
   }
 }
 
@@ -346,7 +294,7 @@ void CycleDetector::CountInside() {
   holders_.ForEach([this](const CountedType& type, uintptr_t holder) {
     if (reachable_->IsReached(holder)) return;
     internal::ForEachField(type, holder, [this](auto, Cell& target) {
-      if (IsFound(target)) ++Place(*Find(&target.chunk()), target.index()).count();
+      if (IsFound(target)) ++Find(&target.chunk())->counts[target.index()];
     });
   });
 }

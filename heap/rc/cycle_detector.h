@@ -4,7 +4,6 @@
 #ifndef EBB_HEAP_RC_CYCLE_DETECTOR_H_
 #define EBB_HEAP_RC_CYCLE_DETECTOR_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,7 +14,6 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
 #include "heap/heap.h"
 #include "heap/mutator.h"
 #include "heap/rc/callback_table.h"
@@ -23,56 +21,14 @@
 #include "heap/rc/cell_table.h"
 #include "heap/rc/domain.h"
 #include "heap/rc/owner_queues.h"
+#include "heap/rc/suspect_chunks.h"
 #include "heap/rc/thread_index.h"
 #include "heap/stopped_heap.h"
-#include "platform/address_range.h"
-#include "platform/system.h"
 
 namespace ebb::rc::internal {
 
 struct CountedType;
 class HolderTable;
-
-// Side arrays of a chunk, by a cell's index. All zero at first.
-struct SuspectChunk {
-  enum class State : uint8_t {
-    kAbsent,  // no object when CountFromOutside came by
-    kFound,   // may be garbage
-    kAlive,   // something from outside leads to it
-    kAside,   // a finalizer that is to be called may reach it
-  };
-
-  CellChunk* chunk;
-  int32_t number;
-  std::array<State, CellChunk::kCells> states;
-  // At first: references from outside, all there are, less those that were found in Fields. Of
-  // suspects: those that were found in suspects' Fields. Of others: the next cell on the list of
-  // those whose Fields have not been followed yet.
-  std::array<int32_t, CellChunk::kCells> counts;
-};
-
-// Those of a table, in memory of their own: in huge pages, where they fill some, since a detection
-// touches all of it once.
-class SuspectChunks {
- public:
-  explicit SuspectChunks(platform::System& system) : system_(system) {}
-  ~SuspectChunks() { Clear(); }
-  SuspectChunks(const SuspectChunks&) = delete;
-  SuspectChunks& operator=(const SuspectChunks&) = delete;
-
-  // For `chunks`, in their order. Once, or again after Clear.
-  absl::Status Make(absl::Span<CellChunk* const> chunks);
-  void Clear();
-
-  SuspectChunk& operator[](size_t number) { return chunks_[number]; }
-  SuspectChunk* begin() { return chunks_.begin(); }
-  SuspectChunk* end() { return chunks_.end(); }
-
- private:
-  platform::System& system_;
-  platform::AddressRange memory_;
-  absl::Span<SuspectChunk> chunks_;
-};
 
 // Runs once, on one thread, beside threads that count, store and destroy; one at a time for a
 // table.
@@ -124,7 +80,7 @@ class CycleDetector {
 
  private:
   using State = SuspectChunk::State;
-  class Place;
+  using Place = SuspectPlace;
 
   // The phases, in order. Memory is needed by the first five alone.
   absl::Status MakeSideArrays();
