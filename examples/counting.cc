@@ -36,6 +36,16 @@ struct Draft {
   }
 };
 
+// A traced object that holds a counted one, and the other way round: a cycle of both kinds.
+struct Index;
+struct Entry {
+  ebb::Field<Index> index;
+  ~Entry() { std::cout << "an entry goes\n"; }
+};
+struct Index {
+  rc::Field<Entry> entry;
+};
+
 // A text that grows: its characters lie behind the object.
 struct Text {
   size_t size = 0;
@@ -95,6 +105,12 @@ int main() {
   while (owner.Step()) {
   }
   std::cout << (drawer != nullptr && drawer->newer != nullptr ? "a draft was kept\n" : "?\n");
+
+  {
+    rc::Ptr<Entry> entry = rc::MakePtr<Entry>();
+    entry->index = rc::NewHolder<Index>(entry);
+  }
+  std::cout << domain.Collect()->collected << " found in a cycle through a traced object\n";
 
   rc::Ptr<Text> text = rc::MakePtrWithBytes<Text>(5);
   for (const std::string_view word : {"one", "two", "three"}) {

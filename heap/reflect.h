@@ -133,7 +133,8 @@ consteval void CheckManaged() {
     static_assert(
         internal::FindMistakeOfWhole<T>() != internal::Mistake::kCounting,
         "Ebb: a traced type has an rc::Ptr, rc::Field or rc::Weak. Its destructor never runs, so "
-        "what it counts would stay: make the object with rc::MakePtr, or hold an ebb::Field.");
+        "what it counts would stay: make the object with rc::NewHolder (rc::Fields only) or "
+        "rc::MakePtr, or hold an ebb::Field.");
   }
 }
 

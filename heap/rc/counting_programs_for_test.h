@@ -99,6 +99,13 @@ struct Programs {
     }
   }
 
+  void DropAll() {
+    for (size_t i = 0; i < kPlaces; ++i) {
+      ptrs[i] = nullptr;
+      models[i] = nullptr;
+    }
+  }
+
   void Compare() {
     ASSERT_EQ(destroyed, model_destroyed);
     for (size_t i = 0; i < kPlaces; ++i) {

@@ -107,9 +107,10 @@ absl::Status CycleDetector::DecideInPause(ebb::internal::StoppedHeap& stopped) {
   };
   try {
     reachable_.emplace();
+    holders_.MakeRoomToEmpty();
     MarkFromRoots(stopped);
     DecideWhatIsGarbage();
-    GiveUpDeadHolders(stopped);
+    EmptyDeadHolders(stopped);
     return absl::OkStatus();
   } catch (const std::bad_alloc&) {
     PardonAll();
@@ -203,23 +204,17 @@ void CycleDetector::MarkFromRoots(ebb::internal::StoppedHeap& stopped) {
   MarkAll(kEndOfList, State::kAlive, [](Cell& cell) { cell.Pardon(); });
 }
 
-// What only garbage leads to is garbage: it must not be got at any more.
-void CycleDetector::GiveUpDeadHolders(ebb::internal::StoppedHeap& stopped) {
+// What only garbage leads to is garbage: it must not be got at any more, but by destructors.
+void CycleDetector::EmptyDeadHolders(ebb::internal::StoppedHeap& stopped) {
   stopped.ForEachWeak([this](std::atomic<uintptr_t>& slot) {
     // Relaxed, both: in a pause.
     if (!reachable_->IsReached(slot.load(std::memory_order_relaxed))) {
       slot.store(0, std::memory_order_relaxed);
     }
   });
-  holders_.RemoveIf([this](const CountedType& type, uintptr_t holder) {
-    if (reachable_->IsReached(holder)) return false;
-    ++figures_.holders;
-    // To what is executed nothing is counted down: as in Execute.
-    internal::ForEachField(type, holder, [this](std::atomic_ref<Cell*> field, Cell& target) {
-      if (IsFound(target)) field.store(nullptr, std::memory_order_relaxed);  // in a pause
-    });
-    return true;
-  });
+  figures_.holders +=
+      holders_.EmptyIf([this](uintptr_t holder) { return !reachable_->IsReached(holder); },
+                       [this](const Cell& target) { return IsFound(target); });
 }
 
 // For all that may be set aside.

@@ -107,7 +107,7 @@ class CycleDetector {
   absl::Status DecideInPause(ebb::internal::StoppedHeap& stopped);
   // The phases of that which are about traced objects.
   void MarkFromRoots(ebb::internal::StoppedHeap& stopped);
-  void GiveUpDeadHolders(ebb::internal::StoppedHeap& stopped);
+  void EmptyDeadHolders(ebb::internal::StoppedHeap& stopped);
   // What has been condemned is not.
   void PardonAll();
   void PassSafepoint();

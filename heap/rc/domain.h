@@ -56,7 +56,9 @@ struct Detection {
   int64_t finalized = 0;  // objects of which the finalizers were called
   // Garbage that was put into the list of garbage, and not destroyed.
   int64_t kept = 0;
-  int64_t holders = 0;  // traced objects that were garbage by way of counted ones: see rc::NewHolder
+  // Traced objects that were garbage, and held counted references: see rc::NewHolder. Only where
+  // objects were suspects to which such objects refer.
+  int64_t holders = 0;
   absl::Duration time;  // with the wait for other threads, without destructors and finalizers
   // Of this, the time for which all mutators of the heap were stopped: none, unless objects were
   // suspects to which holders refer.

@@ -114,15 +114,30 @@ void HolderTable::ForEach(absl::FunctionRef<void(const CountedType& type, uintpt
   }
 }
 
-void HolderTable::RemoveIf(absl::FunctionRef<bool(const CountedType& type, uintptr_t object)> f) {
+void HolderTable::MakeRoomToEmpty() {
   absl::MutexLock lock(&mu_);
-  for (std::vector<uintptr_t>* holders : {&recent_, &old_}) {
-    std::erase_if(*holders, [&](uintptr_t object) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      if (!f(HolderType(object), object)) return false;
-      Bury(object);
-      return true;
-    });
+  Reserve(dropped_, dropped_.size() + 2 * fields_);
+}
+
+int64_t HolderTable::EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbage,
+                             absl::FunctionRef<bool(const Cell& target)> is_executed) {
+  int64_t emptied = 0;
+  absl::MutexLock lock(&mu_);
+  std::vector<Cell*>* const dropped = &dropped_;
+  for (const std::vector<uintptr_t>* holders : {&recent_, &old_}) {
+    for (const uintptr_t object : *holders) {
+      if (!is_garbage(object)) continue;
+      bool any = false;
+      ForEachField(HolderType(object), object, [&](std::atomic_ref<Cell*> field, Cell& target) {
+        any = true;
+        if (!is_executed(target)) dropped->push_back(&target);
+        field.store(nullptr, std::memory_order_relaxed);  // in a pause
+      });
+      emptied += any ? 1 : 0;
+    }
   }
+  if (!dropped_.empty()) table_.NoteOrphans();
+  return emptied;
 }
 
 }  // namespace ebb::rc::internal

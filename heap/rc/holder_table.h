@@ -40,13 +40,15 @@ class HolderTable final : private ebb::internal::DeathWatch {
   // Counts down what dead holders held, at most so many references. By a thread with an Owner.
   void ReleaseDropped(int64_t most) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // In a pause between cycles, both. Calls f(type, object) for each holder.
+  // In a pause between cycles, all of these. Calls f(type, object) for each holder.
   void ForEach(absl::FunctionRef<void(const CountedType& type, uintptr_t object)> f)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Where that is true the holder leaves the table, and what its Fields refer to is counted down
-  // later. f must not throw.
-  void RemoveIf(absl::FunctionRef<bool(const CountedType& type, uintptr_t object)> f)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  // Room for EmptyIf; may throw std::bad_alloc.
+  void MakeRoomToEmpty() ABSL_LOCKS_EXCLUDED(mu_);
+  // The Fields of holders that are garbage become null. What they refer to is counted down later,
+  // unless it is executed. How many holders had any.
+  int64_t EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbage,
+                  absl::FunctionRef<bool(const Cell& target)> is_executed) ABSL_LOCKS_EXCLUDED(mu_);
 
   void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
