@@ -280,7 +280,9 @@ TEST_F(MixedCyclesTest, Finalizers) {
     Collect(*this);
     EXPECT_EQ(finalized, 1);
     EXPECT_EQ(log.size(), saves ? 0u : 1u);
-    if (saves) EXPECT_EQ(saved->book->name, 4);
+    if (saves) {
+      EXPECT_EQ(saved->book->name, 4);
+    }
     saved = Persistent<Shelf>();
     ASSERT_TRUE(heap->Collect().ok());
     while (owner.Step()) {

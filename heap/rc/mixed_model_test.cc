@@ -25,7 +25,8 @@ struct Counted {
   int64_t name = 0;
   std::set<int64_t>* destroyed = nullptr;
   ~Counted() {
-    if (destroyed != nullptr) EXPECT_TRUE(destroyed->insert(name).second);
+    if (destroyed == nullptr) return;
+    EXPECT_TRUE(destroyed->insert(name).second);
   }
 };
 struct Traced {

@@ -55,7 +55,7 @@ class MixedStressTest : public testing::TestWithParam<StressCase> {
           Change(mutator, random);
           ASSERT_TRUE(Walk(random));
           if (i % 16 == 0) owner.Step(8);
-          if (i % 50 == seed % 50) {
+          if (i % 50 == static_cast<int>(seed)) {
             absl::StatusOr<Detection> detection = domain_.Collect(absl::Milliseconds(1));
             ASSERT_TRUE(detection.ok() || absl::IsResourceExhausted(detection.status()))
                 << detection.status();
