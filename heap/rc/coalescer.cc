@@ -203,6 +203,14 @@ void Coalescer::CountLogged() {
   has_left_.store(false, std::memory_order_relaxed);  // a hint
 }
 
+// In the child, the logs of threads that are not there are for whoever ends the epoch.
+void Coalescer::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (step == platform::ForkStep::kInChild) {
+    has_left_.store(true, std::memory_order_relaxed);  // a hint
+  }
+  platform::LockAcrossFork(mu_, step);
+}
+
 void Coalescer::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(coalescers_mu, step);
   for (Coalescer* coalescer : Coalescers()) coalescer->AtFork(step);

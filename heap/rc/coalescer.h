@@ -105,7 +105,7 @@ class Coalescer final : private ebb::internal::PauseHook {
   absl::Status BeginEager() ABSL_LOCKS_EXCLUDED(mu_);
   void EndEager() ABSL_LOCKS_EXCLUDED(mu_);
 
-  void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
+  void AtFork(platform::ForkStep step);
   static void AllAtFork(platform::ForkStep step);
 
  private:

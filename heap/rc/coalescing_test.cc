@@ -101,22 +101,23 @@ TEST_F(CoalescingTest, ObjectsDieAtTheEpochsEnd) {
 
 // One pause, and no recursion.
 TEST_F(CoalescingTest, ALongListGoesInOneEpoch) {
+  const int64_t length = Many(100'000);
   Ptr<Link> head;
-  for (int64_t i = 0; i < 100'000; ++i) {
+  for (int64_t i = 0; i < length; ++i) {
     Ptr<Link> link = MakePtr<Link>(nullptr, nullptr, i);
     link->next = std::move(head);
     head = std::move(link);
   }
   EndEpoch();
-  EXPECT_EQ(alive(), 100'000);
+  EXPECT_EQ(alive(), length);
   head = nullptr;
-  EXPECT_EQ(alive(), 100'000);
+  EXPECT_EQ(alive(), length);
   EXPECT_FALSE(owner.Step());
   EXPECT_EQ(alive(), 0);
 }
 
 TEST_F(CoalescingTest, MakePtrEndsEpochsWhereMuchSeemsDead) {
-  for (int i = 0; i < 20'000; ++i) MakePtr<Link>();
+  for (int i = 0; i < 6'000; ++i) MakePtr<Link>();
   EXPECT_LT(alive(), 4'000);
 }
 

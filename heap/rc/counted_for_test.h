@@ -51,6 +51,11 @@ struct Counting {
     return stats.made - stats.destroyed;
   }
 
+  // As many, or few of them where there is a cycle for each allocation.
+  int64_t Many(int64_t many) const {
+    return heap->options().stress.collect_every == 0 ? many : many / 100;
+  }
+
   std::unique_ptr<Heap> heap;
   Mutator mutator;
   Domain domain;

@@ -184,6 +184,89 @@ TEST_P(RcForkTest, LocalsOfThreadsThatAreNotThere) {
   EXPECT_EQ(Alive(domain), 0);
 }
 
+// What a thread has logged of its stores is counted in the child too, where it is not there.
+TEST_P(RcForkTest, StoresOfThreadsThatAreNotThere) {
+  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
+  Options options = RoomyOptions();
+  options.field_logging = true;
+  const std::unique_ptr<Heap> heap = NewHeap(options);
+  Domain domain(*heap, {.stores = Stores::kCoalesced});
+  Ptr<Link> kept, target;
+  absl::Notification logged, done;
+  std::thread thread([&] {
+    Mutator mutator(*heap);
+    Owner owner(domain, mutator);
+    kept = MakePtr<Link>();
+    target = MakePtr<Link>();
+    for (int i = 0; i < 3; ++i) CHECK_OK(heap->Collect());
+    kept->next = target;
+    CHECK_EQ(target.use_count(), 1);
+    const Blocking blocking(mutator);
+    logged.Notify();
+    done.WaitForNotification();
+  });
+  logged.WaitForNotification();
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  EXPECT_TRUE(Fork([&] {
+    owner.Step();
+    CHECK_EQ(target.use_count(), 2);
+    target = nullptr;
+    owner.Step();
+    CHECK_EQ(Alive(domain), 2);
+    kept->next = nullptr;
+    owner.Step();
+    CHECK_EQ(Alive(domain), 1);
+    Ring(5);
+    CHECK_EQ(domain.Collect()->collected, 5);
+    CHECK_OK(heap->Verify());
+  }));
+  done.Notify();
+  {
+    const Blocking blocking(mutator);
+    thread.join();
+  }
+  kept = nullptr;
+  target = nullptr;
+  owner.Step();
+  EXPECT_EQ(Alive(domain), 0);
+}
+
+// Cycles through traced objects, and holders that die, in a child.
+struct Page;
+struct Leaf {
+  ebb::Field<Page> page;
+};
+struct Page {
+  Field<Leaf> leaf;
+};
+
+TEST_P(RcForkTest, HoldersInAChild) {
+  Domain domain(*heap_);
+  Mutator mutator(*heap_);
+  Owner owner(domain, mutator);
+  const auto make = [] {
+    Ptr<Leaf> leaf = MakePtr<Leaf>();
+    leaf->page = NewHolder<Page>(leaf);
+    return leaf;
+  };
+  Ptr<Leaf> kept = make();
+  make();
+  EXPECT_TRUE(Fork([&] {
+    CHECK_EQ(domain.Collect(absl::ZeroDuration())->collected, 1);
+    make();
+    ebb::Local<Page> held(mutator, NewHolder<Page>(MakePtr<Leaf>()));
+    held = Ref<Page>();
+    CHECK_OK(heap_->Collect());
+    owner.Step();
+    CHECK_EQ(Alive(domain), 2);
+    kept = nullptr;
+    CHECK_EQ(domain.Collect(absl::ZeroDuration())->collected, 2);
+    CHECK_OK(heap_->Verify());
+  }));
+  EXPECT_EQ(domain.Collect()->collected, 1);
+}
+
 // In the child nothing is mistaken for what the parent was about to destroy.
 struct Noted {
   Field<Noted> next, other;

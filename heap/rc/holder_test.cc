@@ -69,18 +69,18 @@ TEST_F(HolderTest, GivesUpWhatItHoldsWhenItIsDead) {
 }
 
 TEST_F(HolderTest, ALongListOfHoldersDies) {
-  constexpr int64_t kLength = 20'000;
+  const int64_t length = Many(20'000);
   {
     ebb::Local<Shelf> head(mutator);
-    for (int64_t i = 0; i < kLength; ++i) {
+    for (int64_t i = 0; i < length; ++i) {
       ebb::Local<Shelf> shelf(mutator, NewHolder<Shelf>());
       shelf->held[0] = MakePtr<Witness>();
       shelf->next = head;
       head = shelf;
     }
-    EXPECT_EQ(holders(), kLength);
+    EXPECT_EQ(holders(), length);
     CollectTraced();
-    EXPECT_EQ(alive(), kLength);
+    EXPECT_EQ(alive(), length);
   }
   CollectTraced();
   EXPECT_EQ(alive(), 0);
@@ -89,7 +89,7 @@ TEST_F(HolderTest, ALongListOfHoldersDies) {
 
 // With a nursery: minor cycles find those that die young.
 TEST_F(HolderTest, TheyComeAndGo) {
-  for (int64_t i = 0; i < 30'000; ++i) {
+  for (int64_t i = 0; i < Many(30'000); ++i) {
     ebb::Local<Shelf> shelf(mutator, NewHolder<Shelf>());
     shelf->held[0] = MakePtr<Witness>();
   }

@@ -169,12 +169,12 @@ TEST_F(MixedCyclesTest, DestructorsSeeEmptyHolders) {
 
 // By turns counted and traced, with no recursion.
 TEST_F(MixedCyclesTest, ALongRing) {
-  constexpr int64_t kLength = 50'000;
   Counting c(DomainOptions(), 64 << 20);
+  const int64_t length = Many(50'000);
   {
     Ptr<Book> first = MakePtr<Book>();
     Ptr<Book> last = first;
-    for (int64_t i = 1; i < kLength; ++i) {
+    for (int64_t i = 1; i < length; ++i) {
       Ptr<Book> book = MakePtr<Book>();
       ebb::Local<Shelf> shelf(c.mutator, NewHolder<Shelf>(nullptr, book, i));
       last->shelf = shelf;
@@ -184,7 +184,7 @@ TEST_F(MixedCyclesTest, ALongRing) {
     last->shelf = shelf;
     EXPECT_EQ(rc::Collect(c).collected, 0);
   }
-  EXPECT_EQ(rc::Collect(c).collected, kLength);
+  EXPECT_EQ(rc::Collect(c).collected, length);
   EXPECT_EQ(c.alive(), 0);
 }
 
