@@ -15,7 +15,7 @@ fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 workloads=(W3 W4 W6b W8 W10 pause drop)
 jvm_workloads=(W4)
 if [[ ${1-} == --all ]]; then
-  workloads=(W1 W1h W3 W4 W5a W5b W5c W5d W5e W5f W6a W6b W7 W8 W10 pause drop idle)
+  workloads=(W1 W1h W3 W4 W5a W5b W5c W5d W5e W5f W5g W6a W6b W7 W8 W10 pause drop idle)
   jvm_workloads=(W4 W7)
 fi
 # (With a peer or two that a smoke run would otherwise leave out; those not installed are skipped.)

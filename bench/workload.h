@@ -91,6 +91,7 @@ Workload W5cTrees();
 Workload W5dList();
 Workload W5eRings();
 Workload W5fStores();
+Workload W5gMixed();
 Workload W6aAllocateAndDrop();
 Workload W6bAllocateInWindow();
 Workload W7HeapSize();

@@ -4,10 +4,13 @@
 #define EBB_HEAP_STOPPED_HEAP_H_
 
 #include <atomic>
+#include <bitset>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "heap/region_walk.h"
 #include "heap/root_table.h"
@@ -36,17 +39,41 @@ class StoppedHeap {
   RootTable& weak_roots_;
 };
 
+// A set of objects: a bit for each word of the 64 KiB spans that any of them are in.
+class ObjectSet {
+ public:
+  // Whether it was not in the set. May throw std::bad_alloc.
+  bool Insert(uintptr_t object) {
+    std::unique_ptr<Span>& span = spans_[object / kSpan];
+    if (span == nullptr) span = std::make_unique<Span>();
+    const size_t bit = object % kSpan / 8;
+    if (span->test(bit)) return false;
+    span->set(bit);
+    return true;
+  }
+  bool Contains(uintptr_t object) const {
+    const auto span = spans_.find(object / kSpan);
+    return span != spans_.end() && span->second->test(object % kSpan / 8);
+  }
+
+ private:
+  static constexpr uintptr_t kSpan = uintptr_t{64} << 10;
+  using Span = std::bitset<kSpan / 8>;
+
+  absl::flat_hash_map<uintptr_t, std::unique_ptr<Span>> spans_;
+};
+
 // What is reached from objects that are added, by references of the heap's own. In such a pause.
-// 9 to 18 bytes an object; may throw std::bad_alloc.
+// 1/64 of the memory that they are in, and a list; may throw std::bad_alloc.
 class Reachability {
  public:
   // `object` may be null.
   void Add(uintptr_t object) {
-    if (object != 0 && reached_.insert(object).second) grey_.push_back(object);
+    if (object != 0 && reached_.Insert(object)) grey_.push_back(object);
   }
   // As if it had been reached, and had no references.
-  void AddAlone(uintptr_t object) { reached_.insert(object); }
-  bool IsReached(uintptr_t object) const { return reached_.contains(object); }
+  void AddAlone(uintptr_t object) { reached_.Insert(object); }
+  bool IsReached(uintptr_t object) const { return reached_.Contains(object); }
   // f(object) for each that is reached from what was added, and has not been passed to one yet. f
   // may add more.
   template <typename F>
@@ -62,7 +89,7 @@ class Reachability {
   }
 
  private:
-  absl::flat_hash_set<uintptr_t> reached_;
+  ObjectSet reached_;
   std::vector<uintptr_t> grey_;
 };
 
