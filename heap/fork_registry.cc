@@ -107,6 +107,7 @@ void ForkRegistry::Before() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     ResumeAll(ForkStep::kInParent);
   }
   // In the order of docs/design/fork.md. Nobody who holds one of these waits for what is held here.
+  for (const auto& heap : stopped_) heap->WatchersAtFork(ForkStep::kBefore);
   for (const auto& hook : hooks_) hook(ForkStep::kBefore);
   RootTable::AllAtFork(ForkStep::kBefore);
   for (const auto& heap : stopped_) heap->AtFork(ForkStep::kBefore);
@@ -122,6 +123,7 @@ void ForkRegistry::After(ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   RootTable::AllAtFork(step);
   // inv.fork-stacks: before any thread is started, which might get the stack of one that is gone.
   for (const auto& hook : hooks_) hook(step);
+  for (const auto& heap : stopped_) heap->WatchersAtFork(step);
   LockAcrossFork(list_mu_, step);
   if (step == ForkStep::kInChild) {
     for (const auto& heap : stopped_) heap->AbandonMutatorsInChild();

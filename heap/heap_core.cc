@@ -438,6 +438,11 @@ void HeapCore::ReturnTurnAfterFork(platform::ForkStep step) {
   if (collector_ != nullptr) platform::LockAcrossFork(turn_, step);
 }
 
+void HeapCore::WatchersAtFork(platform::ForkStep step) {
+  safepoints_.HooksAtFork(step);
+  watches_.AtFork(step);
+}
+
 // background_ first: its tasks, which it waits for, take locks of the others. The spaces wait for a
 // release, which takes none of these.
 void HeapCore::AtFork(platform::ForkStep step) {
@@ -446,7 +451,6 @@ void HeapCore::AtFork(platform::ForkStep step) {
   safepoints_.AtFork(step);
   if (pacer_ != nullptr) pacer_->AtFork(step);
   cleanups_.AtFork(step);
-  watches_.AtFork(step);
   if (generations_ != nullptr) generations_->AtFork(step);
   limit_->AtFork(step);
   if (step == platform::ForkStep::kInChild) trace().freezer().Withdraw();

@@ -101,6 +101,9 @@ class HeapCore {
   // concurrent cycle runs between the first two.
   void TakeTurnForFork();
   void ReturnTurnAfterFork(platform::ForkStep step);
+  // The first locks, and the last: with them others' are taken, of whoever is told of pauses and of
+  // deaths.
+  void WatchersAtFork(platform::ForkStep step);
   void AtFork(platform::ForkStep step);
   // In the child, when all heaps' locks are sound again. What mutators of threads that are not
   // there have held stays alive for good, by way of Persistents.

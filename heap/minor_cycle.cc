@@ -196,8 +196,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void MinorCycle::ScanAs(Reference object) {
 }
 
 void MinorCycle::ClearWeakRoots() {
-  const RootTable::Scan weak(weak_roots_);
-  weak.VisitStored([this](std::atomic<uintptr_t>& slot) {
+  RootTable::Scan(weak_roots_).VisitStored([this](std::atomic<uintptr_t>& slot) {
     const Reference reference = slot.load(std::memory_order_relaxed);  // as ForwardEdge
     if (!spaces_.InNursery(reference)) return false;
     const Reference now = nursery_.SurvivorOf(reference);

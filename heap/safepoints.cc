@@ -262,10 +262,7 @@ void Safepoints::RemoveHook(internal::PauseHook& hook) {
 
 // Around a fork.
 
-void Safepoints::AtFork(platform::ForkStep step) {
-  platform::LockAcrossFork(mu_, step);
-  platform::LockAcrossFork(hooks_mu_, step);
-}
+void Safepoints::AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
 void Safepoints::RemoveOthersInChild(absl::FunctionRef<void(Mutator&)> gone) {
   std::vector<Mutator*> others;

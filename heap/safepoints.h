@@ -120,7 +120,8 @@ class Safepoints {
   // ends without its help.
   void BeginPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { TryBeginPause(/*self=*/nullptr); }
   void EndPauseForFork() ABSL_LOCKS_EXCLUDED(mu_) { EndPause(/*self=*/nullptr); }
-  // In that pause.
+  // In that pause. The hooks' lock first, and last: they are called with it, and take others.
+  void HooksAtFork(platform::ForkStep step) { platform::LockAcrossFork(hooks_mu_, step); }
   void AtFork(platform::ForkStep step);
   // In a forked child, in that pause: `gone` for each mutator whose thread is not there. It is
   // attached no longer.

@@ -51,6 +51,12 @@ Coalescer::Coalescer(Heap& heap, CellTable& table)
     throw MisuseError(
         "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging");
   }
+  Register();
+  table_.BeginLocals();
+  heap.AddPauseHook(*this);
+}
+
+void Coalescer::Register() {
   const platform::AddressRange range = spaces_.range();
   absl::MutexLock lock(&coalescers_mu);
   for (const Coalescer* other : Coalescers()) {
@@ -66,8 +72,6 @@ Coalescer::Coalescer(Heap& heap, CellTable& table)
   highest.store(std::max(highest.load(std::memory_order_relaxed), range.end()),
                 std::memory_order_relaxed);
   coalesced_domains.fetch_add(1, std::memory_order_relaxed);
-  table_.BeginLocals();
-  heap.AddPauseHook(*this);
 }
 
 // Nobody stores to its objects' Fields any more.

@@ -111,6 +111,7 @@ class Coalescer final : private ebb::internal::PauseHook {
  private:
   friend class StoreLog;
 
+  void Register();
   // That of the heap that the address is in; null if there is none.
   static Coalescer* Find(uintptr_t address);
   // Store, where there are coalesced domains.
