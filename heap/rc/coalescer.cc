@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
@@ -17,8 +18,8 @@ namespace {
 ABSL_CONST_INIT absl::Mutex coalescers_mu(absl::kConstInit);
 
 // Never destroyed: domains may outlive main.
-std::vector<Coalescer*>& Coalescers() ABSL_SHARED_LOCKS_REQUIRED(coalescers_mu) {
-  static std::vector<Coalescer*>& coalescers = *new std::vector<Coalescer*>;
+std::vector<std::shared_ptr<Coalescer>>& Coalescers() ABSL_SHARED_LOCKS_REQUIRED(coalescers_mu) {
+  static auto& coalescers = *new std::vector<std::shared_ptr<Coalescer>>;
   return coalescers;
 }
 
@@ -46,51 +47,55 @@ inline bool StoreLog::TryStoreAgain(Cell** field, Cell* next) {
 }
 
 Coalescer::Coalescer(Heap& heap, CellTable& table)
-    : heap_(heap), spaces_(heap.spaces()), table_(table) {
+    : heap_(heap), spaces_(heap.spaces()), table_(table) {}
+
+std::shared_ptr<Coalescer> Coalescer::New(Heap& heap, CellTable& table) {
   if (!heap.options().field_logging) {
     throw MisuseError(
         "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging");
   }
-  Register();
-  table_.BeginLocals();
-  heap.AddPauseHook(*this);
+  std::shared_ptr<Coalescer> coalescer(new Coalescer(heap, table));
+  Register(coalescer);
+  table.BeginLocals();
+  heap.AddPauseHook(*coalescer);
+  return coalescer;
 }
 
-void Coalescer::Register() {
-  const platform::AddressRange range = spaces_.range();
+void Coalescer::Register(std::shared_ptr<Coalescer> coalescer) {
+  const ebb::internal::Spaces& spaces = coalescer->spaces_;
   absl::MutexLock lock(&coalescers_mu);
-  for (const Coalescer* other : Coalescers()) {
-    if (&other->spaces_ != &spaces_) continue;
+  for (const std::shared_ptr<Coalescer>& other : Coalescers()) {
+    if (&other->spaces_ != &spaces) continue;
     throw MisuseError(
         "ebb::rc::Domain: a heap can have one domain with Stores::kCoalesced; give the second "
         "one a heap of its own, or let it count eagerly");
   }
-  Coalescers().push_back(this);
+  Coalescers().push_back(std::move(coalescer));
   // Relaxed, all: see there.
-  lowest.store(std::min(lowest.load(std::memory_order_relaxed), range.begin),
+  lowest.store(std::min(lowest.load(std::memory_order_relaxed), spaces.range().begin),
                std::memory_order_relaxed);
-  highest.store(std::max(highest.load(std::memory_order_relaxed), range.end()),
+  highest.store(std::max(highest.load(std::memory_order_relaxed), spaces.range().end()),
                 std::memory_order_relaxed);
   coalesced_domains.fetch_add(1, std::memory_order_relaxed);
 }
 
-// Nobody stores to its objects' Fields any more.
-Coalescer::~Coalescer() {
+// What is logged is of this domain, so nobody stores to it any more.
+void Coalescer::Close() {
   heap_.RemovePauseHook(*this);
   AtPause();
   absl::MutexLock lock(&coalescers_mu);
-  std::erase(Coalescers(), this);
+  std::erase_if(Coalescers(), [this](const auto& other) { return other.get() == this; });
   coalesced_domains.fetch_sub(1, std::memory_order_relaxed);  // see there
 }
 
-Coalescer* Coalescer::Find(uintptr_t address) {
+std::shared_ptr<Coalescer> Coalescer::Find(uintptr_t address) {
   // Relaxed, both: see there.
   if (address < lowest.load(std::memory_order_relaxed) ||
       address >= highest.load(std::memory_order_relaxed)) {
     return nullptr;
   }
   absl::ReaderMutexLock lock(&coalescers_mu);
-  for (Coalescer* coalescer : Coalescers()) {
+  for (const std::shared_ptr<Coalescer>& coalescer : Coalescers()) {
     if (coalescer->spaces_.Contains(address)) return coalescer;
   }
   return nullptr;
@@ -105,7 +110,7 @@ bool Coalescer::StoreSomewhere(Cell** field, Cell* next) {
     return log->coalescer_.StoreSlow(field, next, log);
   }
   // A thread that has a Mutator can store to what another one has logged.
-  Coalescer* const coalescer = Find(address);
+  const std::shared_ptr<Coalescer> coalescer = Find(address);
   return coalescer != nullptr && coalescer->StoreSlow(field, next, /*log=*/nullptr);
 }
 
@@ -217,7 +222,7 @@ void Coalescer::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
 
 void Coalescer::AllAtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step == platform::ForkStep::kBefore) platform::LockAcrossFork(coalescers_mu, step);
-  for (Coalescer* coalescer : Coalescers()) coalescer->AtFork(step);
+  for (const auto& coalescer : Coalescers()) coalescer->AtFork(step);
   if (step != platform::ForkStep::kBefore) platform::LockAcrossFork(coalescers_mu, step);
 }
 

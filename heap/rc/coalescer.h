@@ -81,9 +81,9 @@ extern constinit std::atomic<int> coalesced_domains;
 class Coalescer final : private ebb::internal::PauseHook {
  public:
   // Throws MisuseError if the heap has no logging bits, or a coalesced domain already.
-  Coalescer(Heap& heap, CellTable& table);
-  // No thread is attached to the domain any more.
-  ~Coalescer();
+  static std::shared_ptr<Coalescer> New(Heap& heap, CellTable& table);
+  // Its domain goes: no thread is attached to that any more. Others may be storing to Fields.
+  void Close();
   Coalescer(const Coalescer&) = delete;
   Coalescer& operator=(const Coalescer&) = delete;
 
@@ -111,9 +111,10 @@ class Coalescer final : private ebb::internal::PauseHook {
  private:
   friend class StoreLog;
 
-  void Register();
+  Coalescer(Heap& heap, CellTable& table);
+  static void Register(std::shared_ptr<Coalescer> coalescer);
   // That of the heap that the address is in; null if there is none.
-  static Coalescer* Find(uintptr_t address);
+  static std::shared_ptr<Coalescer> Find(uintptr_t address);
   // Store, where there are coalesced domains.
   static bool StoreSomewhere(Cell** field, Cell* next);
 

@@ -145,7 +145,7 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
   };
   holders_ = std::make_unique<HolderTable>(heap, table_);
   if (options.stores == Stores::kCoalesced) {
-    coalescer_ = std::make_unique<Coalescer>(heap, table_);
+    coalescer_ = Coalescer::New(heap, table_);
   }
   std::move(close).Cancel();
   [[maybe_unused]] static const bool once = [] {
@@ -161,7 +161,7 @@ DomainState::~DomainState() {
     absl::MutexLock lock(&domains_mu);
     std::erase(Domains(), this);
   }
-  coalescer_ = nullptr;  // which counts what is logged
+  if (coalescer_ != nullptr) coalescer_->Close();  // which counts what is logged
   holders_ = nullptr;    // and this what the dead have held
   const bool stats_wanted = debug().stats;
   const std::string report = stats_wanted || table_.cells_in_use() > 0 ? Report() : "";

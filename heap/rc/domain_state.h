@@ -129,7 +129,7 @@ class DomainState {
   const DomainOptions options_;
   CellTable& table_;
   std::unique_ptr<HolderTable> holders_;
-  std::unique_ptr<Coalescer> coalescer_;
+  std::shared_ptr<Coalescer> coalescer_;
   Listener default_listener_;
   Listener& listener_;
   mutable absl::Mutex mu_;
