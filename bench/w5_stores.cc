@@ -22,32 +22,32 @@
 namespace ebb::bench {
 namespace {
 
-struct Holder {
-  rc::Field<Holder> field;
+struct Node {
+  rc::Field<Node> field;
   int64_t value = 0;
 };
 
-constexpr size_t kHolders = 1'000;  // whose Fields fit into a log
+constexpr size_t kNodes = 1'000;  // whose Fields fit into a log
 constexpr int64_t kHeapBytes = 64 << 20;
 
 // Each Field is stored to so many times, always to another object; after each `rounds_an_epoch`
 // Owner::Step ends the epoch, if there are any. Nanoseconds a store.
-double StoreToAll(std::vector<rc::Ptr<Holder>>& holders, rc::Owner& owner, int64_t rounds,
+double StoreToAll(std::vector<rc::Ptr<Node>>& nodes, rc::Owner& owner, int64_t rounds,
                   int64_t rounds_an_epoch) {
   const absl::Duration start = MonotonicNow();
   for (int64_t round = 1; round <= rounds; ++round) {
-    for (size_t i = 0; i < kHolders; ++i) {
-      holders[i]->field = holders[(i + static_cast<size_t>(round)) % kHolders];
+    for (size_t i = 0; i < kNodes; ++i) {
+      nodes[i]->field = nodes[(i + static_cast<size_t>(round)) % kNodes];
     }
     if (round % rounds_an_epoch == 0) owner.Step();
   }
   return absl::ToDoubleNanoseconds(MonotonicNow() - start) / static_cast<double>(rounds) /
-         static_cast<double>(kHolders);
+         static_cast<double>(kNodes);
 }
 
 double MakeAndDrop(int64_t times) {
   const absl::Duration start = MonotonicNow();
-  for (int64_t i = 0; i < times; ++i) rc::MakePtr<Holder>();
+  for (int64_t i = 0; i < times; ++i) rc::MakePtr<Node>();
   return absl::ToDoubleNanoseconds(MonotonicNow() - start) / static_cast<double>(times);
 }
 
@@ -64,20 +64,20 @@ absl::StatusOr<Record> RunW5f(const RunSpec& spec) {
       rc::Domain domain(subject.heap(), {.stores = stores});
       absl::Status status = RunThreads(subject, 1, [&](EbbSubject::Thread& thread) {
         rc::Owner owner(domain, thread);
-        std::vector<rc::Ptr<Holder>> holders;
-        for (size_t i = 0; i < kHolders; ++i) holders.push_back(rc::MakePtr<Holder>());
+        std::vector<rc::Ptr<Node>> nodes;
+        for (size_t i = 0; i < kNodes; ++i) nodes.push_back(rc::MakePtr<Node>());
         for (const int64_t epoch : {1, 16, 256}) {
-          record.Set(absl::StrCat(name, "_ns_", epoch), StoreToAll(holders, owner, rounds, epoch));
+          record.Set(absl::StrCat(name, "_ns_", epoch), StoreToAll(nodes, owner, rounds, epoch));
           const Blocking blocking(thread);
           std::thread([&, epoch = epoch] {
             Mutator mutator(subject.heap());
             rc::Owner other(domain, mutator);
             record.Set(absl::StrCat(name, "_by_other_ns_", epoch),
-                       StoreToAll(holders, other, rounds, epoch));
+                       StoreToAll(nodes, other, rounds, epoch));
           }).join();
         }
         record.Set(absl::StrCat(name, "_make_ns"), MakeAndDrop(rounds * 100));
-        for (const rc::Ptr<Holder>& holder : holders) holder->field = nullptr;
+        for (const rc::Ptr<Node>& node : nodes) node->field = nullptr;
         return absl::OkStatus();
       });
       if (!status.ok()) return status;

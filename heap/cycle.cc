@@ -36,7 +36,8 @@ void ClearUnlessAlive(const Spaces& spaces, std::atomic<uintptr_t>& slot) {
 }
 
 Cycle::Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
-             Balance& balance, Generations* generations, background::WorkerPool& pool, const Options& options)
+             Balance& balance, Generations* generations, background::WorkerPool& pool,
+             const Options& options)
     : spaces_(spaces),
       roots_(roots),
       weak_roots_(weak_roots),

@@ -37,7 +37,8 @@ class Cycle {
  public:
   // `generations`: null if the heap has none.
   Cycle(Spaces& spaces, RootTable& roots, RootTable& weak_roots, DeathWatches& watches,
-        Balance& balance, Generations* generations, background::WorkerPool& pool, const Options& options);
+        Balance& balance, Generations* generations, background::WorkerPool& pool,
+        const Options& options);
   ~Cycle();
 
   // The parallel collector: everything in one pause. The only error is the system's, under

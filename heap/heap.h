@@ -179,8 +179,8 @@ class Heap {
   // The same while no cycle is under way either: waits for its end. The Status of act().
   absl::Status RunBetweenCycles(const char* what,
                                 absl::FunctionRef<absl::Status(internal::StoppedHeap&)> act);
-  // From here on, until they are removed, which waits for a call that is on, `hook` is called in
-  // each pause but those for a fork, and `watch` in each cycle. Any thread.
+  // From here on `hook` is called in each pause but those for a fork, and `watch` in each cycle,
+  // until they are removed, which waits for a call that is on. Any thread.
   void AddDeathWatch(internal::DeathWatch& watch);
   void RemoveDeathWatch(internal::DeathWatch& watch);
   void AddPauseHook(internal::PauseHook& hook);

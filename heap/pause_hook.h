@@ -8,7 +8,8 @@ namespace ebb::internal {
 // Registered by Heap::AddPauseHook.
 class PauseHook {
  public:
-  // By the thread that has the pause. Must not stop, nor register or remove hooks.
+  // By the thread that has the pause, under a lock of the heap's. Must not stop, nor register or
+  // remove hooks.
   virtual void AtPause() = 0;
 
  protected:

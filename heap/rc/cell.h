@@ -37,7 +37,7 @@ struct CountedObject {};
 // zero; or a detection that executes it. From then on Upgrade fails. What has a finalizer is given
 // one more life, for that, once: by whom it died, who alone knows of it.
 // inv.waiting: where there are Locals, a cell whose count goes to zero waits in one list, of whom
-// it died by, and may be given a reference again meanwhile. It dies when its list's holder finds
+// it died by, and may be given a reference again meanwhile. It dies when its list's thread finds
 // that no Local names it and that it has had no reference since before it looked
 // (heap/rc/zero_count_lists.h).
 //
@@ -111,7 +111,7 @@ class Cell {
     kWaits,
     kDead,  // as of Outcome: the caller is the one that reclaims it
   };
-  // By its list's holder, who has taken it out. Around the look for Locals that name it: from the
+  // By its list's thread, who has taken it out. Around the look for Locals that name it: from the
   // first on, whoever gives it a reference shows; the second, if none named it.
   Verdict BeginJudgement();
   // In the place of the first, of one that nobody has looked at since it died.

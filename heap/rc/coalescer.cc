@@ -6,6 +6,7 @@
 
 #include "absl/base/attributes.h"
 #include "absl/base/const_init.h"
+#include "absl/cleanup/cleanup.h"
 #include "copyspace/field_log.h"
 #include "heap/mutator.h"
 #include "heap/rc/cell_table.h"
@@ -52,12 +53,16 @@ Coalescer::Coalescer(Heap& heap, CellTable& table)
 std::shared_ptr<Coalescer> Coalescer::New(Heap& heap, CellTable& table) {
   if (!heap.options().field_logging) {
     throw MisuseError(
-        "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging");
+        "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging: make it "
+        "with "
+        "{.field_logging = true}, or let the domain count eagerly");
   }
   std::shared_ptr<Coalescer> coalescer(new Coalescer(heap, table));
-  Register(coalescer);
-  table.BeginLocals();
   heap.AddPauseHook(*coalescer);
+  absl::Cleanup remove = [&] { heap.RemovePauseHook(*coalescer); };
+  Register(coalescer);
+  std::move(remove).Cancel();
+  table.BeginLocals();
   return coalescer;
 }
 

@@ -57,7 +57,7 @@ class StoreLog {
   Coalescer& coalescer_;
   const CellTable* const table_;
   const platform::AddressRange copies_;
-  bool in_use_ = false;  // under the coalescer's lock
+  bool in_use_ = false;  // under the coalescer's lock, whose name this class cannot see
   // An atomic, so that a child of a fork finds it as it was between two stores.
   std::atomic<size_t> size_ = 0;
   std::array<Entry, kEntries> entries_;

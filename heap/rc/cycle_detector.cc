@@ -11,6 +11,7 @@
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
 #include "heap/rc/counted_type.h"
+#include "heap/rc/cycle_detector_walks.h"
 #include "heap/rc/holder_table.h"
 #include "heap/ref.h"
 #include "heap/region_walk.h"
@@ -22,13 +23,10 @@ namespace {
 
 // Of an object that lives whatever its Fields say.
 constexpr int32_t kMany = int32_t{1} << 30;
-constexpr int32_t kEndOfList = -1;
 constexpr char kWhat[] = "ebb::rc::Domain::Collect";
 // How long the thread waits for others before it looks whether a pause is wanted of its other
 // heaps.
 constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
-// So many cells ahead the objects are prefetched: their own order may be any.
-constexpr size_t kPrefetchDistance = 16;
 
 absl::Status NoMemory(std::string_view what) {
   return absl::ResourceExhaustedError(
@@ -127,7 +125,7 @@ void CycleDetector::PardonAll() {
 
 // In a pause all threads but this one are at a safepoint.
 void CycleDetector::PassSafepoint() {
-  if (!reachable_.has_value()) safepoint_.Pass();
+  if (!in_pause()) safepoint_.Pass();
 }
 
 absl::Status CycleDetector::MakeSideArrays() {
@@ -181,7 +179,38 @@ void CycleDetector::MarkAlive() {
   ForEachFound([this](Place place) {
     if (place.count() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
   });
-  holders_at_stake_ = std::ranges::any_of(held_, [this](Cell* cell) { return IsFound(*cell); });
+  DecideAboutHolders();
+}
+
+// A cycle that passes through a holder passes through a suspect that leads to a traced object, and
+// that to another. Where there is none, what holders refer to lives for this time.
+void CycleDetector::DecideAboutHolders() {
+  if (std::ranges::none_of(held_, [this](Cell* cell) { return IsFound(*cell); })) return;
+  ForEachFound([this](Place place) {
+    holders_at_stake_ = holders_at_stake_ || LeadsToTraced(place.cell());
+  });
+  if (holders_at_stake_) return;
+  for (Cell* cell : held_) {
+    if (IsFound(*cell)) MarkFrom(PlaceOf(*cell), State::kAlive, [](Cell&) {});
+  }
+}
+
+// Whether a traced reference of its object leads to one that has references itself.
+bool CycleDetector::LeadsToTraced(const Cell& cell) {
+  const Ref<CountedObject> object = cell.Load();
+  if (object == nullptr) return false;
+  bool leads = false;
+  ForEachReference(ebb::internal::TypeOf(object.bits()), object.bits(), [&](uintptr_t edge) {
+    const uintptr_t target = ebb::internal::LoadReference(ebb::internal::Slot(edge));
+    if (target == 0) return;
+    const TypeInfo& type = ebb::internal::TypeOf(target);
+    leads = leads || type.has_references() || type.counted != nullptr;
+  });
+  return leads;
+}
+
+CycleDetector::Place CycleDetector::PlaceOf(const Cell& cell) {
+  return Place(*Find(&cell.chunk()), cell.index());
 }
 
 bool CycleDetector::IsFound(const Cell& cell) {
@@ -285,11 +314,11 @@ void CycleDetector::CountInside() {
     });
     if (type != nullptr && IsUnexpected(*type)) place.count() = kMany;  // more than it has
   });
-  if (!reachable_.has_value()) return;
+  if (!in_pause()) return;
   holders_.ForEach([this](const CountedType& type, uintptr_t holder) {
     if (reachable_->IsReached(holder)) return;
     internal::ForEachField(type, holder, [this](auto, Cell& target) {
-      if (IsFound(target)) ++Find(&target.chunk())->counts[target.index()];
+      if (IsFound(target)) ++PlaceOf(target).count();
     });
   });
 }
@@ -364,7 +393,7 @@ bool CycleDetector::SetAside(std::vector<Cell*>& cells, int64_t Detection::* fig
   });
   figures_.*figure += static_cast<int64_t>(cells.size() - before);
   for (size_t i = before; i < cells.size(); ++i) {
-    const Place place(*Find(&cells[i]->chunk()), cells[i]->index());
+    const Place place = PlaceOf(*cells[i]);
     if (place.state() == State::kFound) f(place);
   }
   return cells.size() == before;
@@ -402,51 +431,6 @@ void CycleDetector::Execute() {
   });
 }
 
-template <typename F>
-void CycleDetector::ForEachFound(F f) {
-  for (SuspectChunk& side : chunks_) {
-    if (!reachable_.has_value()) Mutator::SafepointOfThread();
-    for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      if (side.states[i] != State::kFound) continue;
-      PassSafepoint();
-      Prefetch(side, i + kPrefetchDistance);
-      f(Place(side, i));
-    }
-  }
-}
-
-// A hint: where the object is, or was before it moved.
-inline void CycleDetector::Prefetch(const SuspectChunk& side, size_t index) {
-  if (index >= CellChunk::kCells) return;
-  const Field<CountedObject>* object = side.chunk->owners[index].address();
-  if (object == nullptr) return;
-  // Relaxed: see above.
-  __builtin_prefetch(reinterpret_cast<const void*>(
-      ebb::internal::Slot(reinterpret_cast<uintptr_t>(object)).load(std::memory_order_relaxed)));
-}
-
-template <typename F>
-void CycleDetector::ForEachNamed(F f) {
-  OwnerQueues::Get().ForEachNamed([&](Cell* cell) {
-    SuspectChunk* const side = Find(&cell->chunk());
-    if (side == nullptr) return;
-    const Place place(*side, cell->index());
-    if (place.state() == State::kFound) f(place);
-  });
-}
-
-template <typename F>
-const CountedType* CycleDetector::ForEachField(Cell& cell, F f) {
-  const Ref<CountedObject> object = cell.Load();
-  if (object == nullptr) return nullptr;
-  const CountedType& type = CountedTypeOf(object);
-  internal::ForEachField(type, object.bits(), [&](std::atomic_ref<Cell*> field, Cell& target) {
-    SuspectChunk* const side = Find(&target.chunk());
-    if (side != nullptr) f(field, Place(*side, target.index()));
-  });
-  return &type;
-}
-
 SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {
   if (last_found_.first != chunk) {
     const auto found = by_chunk_.find(chunk);
@@ -454,42 +438,6 @@ SuspectChunk* CycleDetector::Find(const CellChunk* chunk) {
     last_found_ = *found;
   }
   return last_found_.second;
-}
-
-template <typename F>
-void CycleDetector::MarkFrom(Place root, State state, F f) {
-  root.state() = state;
-  root.count() = kEndOfList;
-  f(root.cell());
-  MarkAll(root.number(), state, f);
-}
-
-template <typename F>
-void CycleDetector::MarkAll(int32_t list, State state, F f) {
-  const auto mark = [&](Place place) {
-    if (place.state() != State::kFound) return;
-    place.state() = state;
-    place.count() = std::exchange(list, place.number());
-    f(place.cell());
-  };
-  do {
-    while (list != kEndOfList) {
-      const Place place(chunks_, list);
-      list = place.count();
-      PassSafepoint();
-      ForEachField(place.cell(), [&](auto, Place target) { mark(target); });
-      if (reachable_.has_value()) reachable_->Add(place.cell().Load().bits());
-    }
-    if (!reachable_.has_value()) return;
-    reachable_->Trace([&](uintptr_t object) {
-      const CountedType* const type = ebb::internal::TypeOf(object).counted;
-      if (type == nullptr) return;
-      internal::ForEachField(*type, object, [&](auto, Cell& target) {
-        SuspectChunk* const side = Find(&target.chunk());
-        if (side != nullptr) mark(Place(*side, target.index()));
-      });
-    });
-  } while (list != kEndOfList);
 }
 
 }  // namespace ebb::rc::internal

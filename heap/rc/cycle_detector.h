@@ -82,11 +82,13 @@ class CycleDetector {
   using State = SuspectChunk::State;
   using Place = SuspectPlace;
 
-  // The phases, in order. Memory is needed by the first five alone.
+  // The phases, in order. Memory is needed by the first six, and by Decide where holders are at
+  // stake: if there is none then, what was condemned is pardoned.
   absl::Status MakeSideArrays();
   absl::Status LookAtHolders();
   void CountFromOutside();
   void MarkAlive();
+  void DecideAboutHolders();
   void MakeRoomForCells();
   int64_t MakeSuspects(absl::Duration patience);
   void AwaitMerges(absl::Duration patience);
@@ -111,6 +113,7 @@ class CycleDetector {
   // What has been condemned is not.
   void PardonAll();
   void PassSafepoint();
+  static bool LeadsToTraced(const Cell& cell);
 
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
@@ -141,7 +144,10 @@ class CycleDetector {
   // there were none.
   template <typename Take, typename F>
   bool SetAside(std::vector<Cell*>& cells, int64_t Detection::* figure, Take take, F f);
-  // Whether the cell is one of chunks_, in that state.
+  bool in_pause() const { return reachable_.has_value(); }
+  // Of one that is in chunks_.
+  Place PlaceOf(const Cell& cell);
+  // Whether it is, in that state.
   bool IsFound(const Cell& cell);
   // Those of `chunk`; null if it is none of chunks_. It may be another domain's, and gone.
   SuspectChunk* Find(const CellChunk* chunk);
@@ -158,7 +164,7 @@ class CycleDetector {
   // What owners have been asked for; cancelled before the table can be closed.
   absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   SafepointNowAndThen safepoint_;
-  // What holders refer to, a moment ago. Whether any of that is a suspect.
+  // What holders refer to, a moment ago. Whether suspects may be garbage all the same.
   std::vector<Cell*> held_;
   bool holders_at_stake_ = false;
   // In a pause: which traced objects are alive, but for what only garbage leads to.

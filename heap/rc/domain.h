@@ -29,7 +29,8 @@ class DomainState;
 
 // When an object whose last reference has gone is destroyed.
 enum class Reclaim {
-  // Before the next statement, by the thread that dropped the reference. If another thread made
+  // Before the next statement, by the thread that dropped the reference (at the end of an epoch,
+  // where stores are coalesced). If another thread made
   // the object, and still counts it: by that one's next MakePtr or Owner::Step.
   kPrompt,
   // A few at a time, as the thread makes objects, and by Owner::Step: no drop takes long, however
@@ -60,8 +61,9 @@ struct Detection {
   // objects were suspects to which such objects refer.
   int64_t holders = 0;
   absl::Duration time;  // with the wait for other threads, without destructors and finalizers
-  // Of this, the time for which all mutators of the heap were stopped: none, unless objects were
-  // suspects to which holders refer.
+  // Of this, the time in which it was decided what is garbage with all mutators of the heap
+  // stopped: none, unless suspects, to some of which holders refer, lead to traced objects. Not in
+  // it: a look at the holders, O(their number), and the end of an epoch.
   absl::Duration pause;
 };
 
@@ -103,7 +105,9 @@ enum class Stores {
   // has logged many Fields, by Owner::Step and Collect; Reclaim says how. Pays where threads store
   // to Fields over and over whose objects other threads have made (docs/design/coalescing.md). An
   // epoch's end is a pause of the heap, which needs Options::field_logging, and can have one such
-  // domain: else the constructor throws MisuseError.
+  // domain: else the constructor throws MisuseError. use_count is as of the last epoch, and until
+  // its end an Upgrade gives back what has lost its last reference. The nursery has no bits: stores
+  // to young objects are counted at once.
   kCoalesced,
 };
 
@@ -154,7 +158,8 @@ class Domain {
 
   DomainStats stats() const;
 
-  // Finds objects that only each other's rc::Fields refer to, and destroys them (in a lazy domain:
+  // Finds objects that only each other's rc::Fields refer to, or traced objects (rc::NewHolder) to
+  // which only such objects lead, and destroys them (in a lazy domain:
   // destroys first all that waits, and puts these on the thread's list). A destructor of one sees
   // its Fields to the others as null, and those that lead elsewhere as they are. From the moment
   // they are found no Upgrade gives them back. Those with finalizers, and what these may reach, are
@@ -175,8 +180,11 @@ class Domain {
   // finalizer, a Listener), a domain's own thread or VisitObjects calls, in a NoSafepoint scope, or
   // while the Mutator of the thread's Owner is blocked or suspended; ResourceExhausted if there is
   // no memory (5 bytes a cell, 8 for each suspect that another thread made, and for each if some
-  // have finalizers), and then nothing is destroyed. O(objects of the domain), unless what seems to
-  // be garbage keeps turning out not to be: see CycleDetector::Look.
+  // have finalizers, 8 for each reference in a holder), and then nothing is destroyed. O(objects of
+  // the domain), unless what seems to be garbage keeps turning out not to be: see
+  // CycleDetector::Look. If suspects, to some of which holders refer, lead to traced objects that
+  // have references, also O(live objects of the heap) and 1/64 of their size, by one thread, with
+  // all mutators stopped.
   absl::StatusOr<Detection> Collect(absl::Duration patience = absl::Milliseconds(10));
 
   // Gives the room of free cells back, 8,176 at a time where none of these is in use: how many it

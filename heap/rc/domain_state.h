@@ -20,8 +20,8 @@
 #include "heap/rc/cell.h"
 #include "heap/rc/cell_table.h"
 #include "heap/rc/coalescer.h"
-#include "heap/rc/holder_table.h"
 #include "heap/rc/domain.h"
+#include "heap/rc/holder_table.h"
 #include "platform/fork.h"
 
 namespace ebb::rc::internal {

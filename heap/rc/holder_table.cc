@@ -120,7 +120,7 @@ void HolderTable::MakeRoomToEmpty() {
 }
 
 int64_t HolderTable::EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbage,
-                             absl::FunctionRef<bool(const Cell& target)> is_executed) {
+                             absl::FunctionRef<bool(const Cell& target)> is_condemned) {
   int64_t emptied = 0;
   absl::MutexLock lock(&mu_);
   std::vector<Cell*>* const dropped = &dropped_;
@@ -130,7 +130,7 @@ int64_t HolderTable::EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbag
       bool any = false;
       ForEachField(HolderType(object), object, [&](std::atomic_ref<Cell*> field, Cell& target) {
         any = true;
-        if (!is_executed(target)) dropped->push_back(&target);
+        if (!is_condemned(target)) dropped->push_back(&target);
         field.store(nullptr, std::memory_order_relaxed);  // in a pause
       });
       emptied += any ? 1 : 0;

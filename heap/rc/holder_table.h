@@ -46,9 +46,10 @@ class HolderTable final : private ebb::internal::DeathWatch {
   // Room for EmptyIf; may throw std::bad_alloc.
   void MakeRoomToEmpty() ABSL_LOCKS_EXCLUDED(mu_);
   // The Fields of holders that are garbage become null. What they refer to is counted down later,
-  // unless it is executed. How many holders had any.
+  // unless it is condemned. How many holders had any.
   int64_t EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbage,
-                  absl::FunctionRef<bool(const Cell& target)> is_executed) ABSL_LOCKS_EXCLUDED(mu_);
+                  absl::FunctionRef<bool(const Cell& target)> is_condemned)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 

@@ -69,7 +69,32 @@ TEST_F(MixedCyclesTest, AreFound) {
   EXPECT_EQ(kept->shelf->value, 100);
 }
 
-TEST_F(MixedCyclesTest, NoPauseWithoutThem) {
+// Live holders of objects that lead to nothing traced, but for what has no references itself.
+TEST_F(MixedCyclesTest, NoLongPauseForLeaves) {
+  struct Leaf {
+    ebb::Field<ebb::String> title;
+    Field<Book> book;
+  };
+  struct Branch {
+    ebb::Field<Branch> next;
+    Field<Leaf> leaf;
+  };
+  ebb::Local<Branch> branches(mutator);
+  for (int i = 0; i < 20; ++i) {
+    Ptr<Leaf> leaf = MakePtr<Leaf>(mutator.NewString("title"), Make(i));
+    branches = NewHolder<Branch>(branches, leaf);
+  }
+  for (int i = 0; i < 10; ++i) {
+    Ptr<Book> book = Make();
+    book->next = book;
+  }
+  const Detection detection = Collect(*this);
+  EXPECT_EQ(detection.collected, 10);
+  EXPECT_EQ(detection.pause, absl::ZeroDuration());
+  EXPECT_EQ(branches->leaf->title->view(), "title");
+}
+
+TEST_F(MixedCyclesTest, NoLongPauseWithoutThem) {
   ebb::Local<Shelf> shelf(mutator, NewHolder<Shelf>(nullptr, Make(), 0));
   for (int i = 0; i < 10; ++i) {
     Ptr<Book> book = Make();

@@ -30,8 +30,8 @@ constexpr int64_t kReleasedAtOnce = 1024;
 // How often Step looks at the clock.
 constexpr int64_t kPerClockReading = 16;
 constexpr char kNoOwner[] =
-    "ebb::rc::MakePtr on a thread without an Owner: make an rc::Owner, of the domain that the "
-    "object is to belong to, on this thread first";
+    "ebb::rc: neither a counted object nor a holder of any can be made on a thread without an "
+    "Owner: make an rc::Owner, of the domain that it is to belong to, on this thread first";
 
 }  // namespace
 
@@ -40,7 +40,7 @@ constinit thread_local Owner* Owner::newest = nullptr;
 // Release, when it was not one of several that the owner has.
 void Cell::ReleaseSlow(Cell& cell) {
   Outcome outcome;
-  // What waits may be destroyed by its list's holder as soon as it has no reference.
+  // What waits may be destroyed by its list's thread as soon as it has no reference.
   const CellTable& table = *cell.chunk().table;
   // Relaxed: as in Release, which has just counted down if it is this thread's.
   if (cell.owner_.load(std::memory_order_relaxed) == internal::this_thread) {
@@ -226,7 +226,6 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
   return !dead_.empty() || HasReady() || table_.has_orphans() || (calls_due_ != 0 && MayCall());
 }
 
-// What other threads have dropped of this one's, and what threads without an Owner have.
 void Owner::TakeOver() {
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);

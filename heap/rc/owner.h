@@ -46,9 +46,10 @@ class Owner {
   // one dropped, and those that died on a thread without an Owner; then calls the finalizers and
   // WeakCallbacks that are due. At most `objects` of all these, and none is begun when `time` has
   // passed. Whether another call would find more to do. MakePtr does the same for a few, so this is
-  // for threads that make nothing for long. A safepoint if something is called; in a NoSafepoint
-  // scope, and by what it calls itself, nothing is. Does nothing in a destructor, or while
-  // `mutator` is blocked or suspended.
+  // for threads that make nothing for long. Counts down what dead holders have held; ends the
+  // epoch, where stores are coalesced and anything waits or is logged: a pause of the heap. A
+  // safepoint if it does, or something is called; in a NoSafepoint scope, and by what it calls
+  // itself, nothing is. Does nothing in a destructor, or while `mutator` is blocked or suspended.
   bool Step(int64_t objects = INT64_MAX, absl::Duration time = absl::InfiniteDuration());
 
   // For Domain::Collect.
@@ -133,6 +134,8 @@ class Owner {
   void BeginRound();
   // All that has died since dead_ had so many, and dies by that.
   void DestroyNew(int64_t others);
+  // What other threads have dropped of this one's, what threads without an Owner have, and some of
+  // what dead holders have held.
   void TakeOver();
   // What Step does when something is due or not: it judges only if it `judges`.
   bool StepSome(int64_t objects, absl::Duration time, bool judges);

@@ -199,10 +199,11 @@ Ptr<T> StartCounting(Owner& owner, Ref<Counted<T>> object) {
 
 // A new T, made as T{args...}, and the first reference to it; it belongs to the domain of this
 // thread's newest Owner. A safepoint, where finalizers and WeakCallbacks that are due are called:
-// hold no lock that they take. Arguments that are Refs are rooted meanwhile, as by Mutator::New;
-// counted references are passed by value. Throws HeapExhausted, and MisuseError without an Owner,
-// or as Mutator::New: then an argument that was moved in is gone. O(1), and what other threads have
-// dropped of this one's objects.
+// hold no lock that they take; in a coalesced domain, now and then a pause that ends the epoch.
+// Arguments that are Refs are rooted meanwhile, as by Mutator::New; counted references are passed
+// by value. Throws HeapExhausted, and MisuseError without an Owner, or as Mutator::New: then an
+// argument that was moved in is gone. O(1), and what other threads have dropped of this one's
+// objects.
 //
 // T is as a managed type, but may have a destructor, which runs when the last reference goes; and
 // may have members of types with destructors, for which ebb::kTriviallyRelocatable says that memcpy
@@ -230,7 +231,7 @@ absl::StatusOr<Ptr<T>> TryMakePtr(Args&&... args) {
 
 }  // namespace ebb::rc
 
-// By identity of the object, as ==.
+// By identity of the object, as ==. Keys are Ptrs: a Field is for members of objects.
 template <typename T>
 struct std::hash<ebb::rc::Ptr<T>> {
   size_t operator()(const ebb::rc::Ptr<T>& reference) const {
