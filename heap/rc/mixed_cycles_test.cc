@@ -81,7 +81,8 @@ TEST_F(MixedCyclesTest, NoLongPauseForLeaves) {
   };
   ebb::Local<Branch> branches(mutator);
   for (int i = 0; i < 20; ++i) {
-    Ptr<Leaf> leaf = MakePtr<Leaf>(mutator.NewString("title"), Make(i));
+    Ptr<Book> book = Make(i);
+    Ptr<Leaf> leaf = MakePtr<Leaf>(mutator.NewString("title"), std::move(book));
     branches = NewHolder<Branch>(branches, leaf);
   }
   for (int i = 0; i < 10; ++i) {
