@@ -235,6 +235,8 @@ void Owner::TakeOver() {
   CellTable::Orphans orphans = table_.TakeOrphans();
   dead_.PushAll(orphans.dead);
   waiting_.AddAll(std::move(orphans.waiting));
+  // They died before the phase, maybe: a Field's uncounted reference may have been copied since.
+  if (log_ != nullptr) waiting_.MakeNewDue();
   AddCalls(std::move(orphans.callbacks));
   domain_->holders().ReleaseDropped(kReleasedAtOnce);
 }
