@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
@@ -48,9 +49,8 @@ absl::Status Heap::RunStopping(const char* what, absl::FunctionRef<absl::Status(
     return status.ok() ? act(nullptr) : status;
   }
   if (absl::Status status = self->PassSafepoint(what); !status.ok()) return status;
-  absl::Status status = act(self);
-  self->RearmFastPath();
-  return status;
+  const absl::Cleanup rearm = [self] { self->RearmFastPath(); };
+  return act(self);
 }
 
 absl::Status Heap::RunInPause(const char* what, absl::FunctionRef<void()> act) {

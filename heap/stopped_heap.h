@@ -7,10 +7,9 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "heap/region_walk.h"
 #include "heap/root_table.h"
@@ -44,23 +43,23 @@ class ObjectSet {
  public:
   // Whether it was not in the set. May throw std::bad_alloc.
   bool Insert(uintptr_t object) {
-    std::unique_ptr<Span>& span = spans_[object / kSpan];
-    if (span == nullptr) span = std::make_unique<Span>();
+    Span& span = spans_[object / kSpan];
     const size_t bit = object % kSpan / 8;
-    if (span->test(bit)) return false;
-    span->set(bit);
+    if (span.test(bit)) return false;
+    span.set(bit);
     return true;
   }
   bool Contains(uintptr_t object) const {
     const auto span = spans_.find(object / kSpan);
-    return span != spans_.end() && span->second->test(object % kSpan / 8);
+    return span != spans_.end() && span->second.test(object % kSpan / 8);
   }
 
  private:
   static constexpr uintptr_t kSpan = uintptr_t{64} << 10;
   using Span = std::bitset<kSpan / 8>;
 
-  absl::flat_hash_map<uintptr_t, std::unique_ptr<Span>> spans_;
+  // Not Abseil's: that does not survive an allocation that throws.
+  std::unordered_map<uintptr_t, Span> spans_;
 };
 
 // What is reached from objects that are added, by references of the heap's own. In such a pause.

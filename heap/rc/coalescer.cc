@@ -47,6 +47,10 @@ inline bool StoreLog::TryStoreAgain(Cell** field, Cell* next) {
   return true;
 }
 
+inline bool Coalescer::IsForeign(const Cell* cell) const {
+  return cell != nullptr && cell->chunk().table != &table_;
+}
+
 Coalescer::Coalescer(Heap& heap, CellTable& table)
     : heap_(heap), spaces_(heap.spaces()), table_(table) {}
 
@@ -84,10 +88,12 @@ void Coalescer::Register(std::shared_ptr<Coalescer> coalescer) {
   coalesced_domains.fetch_add(1, std::memory_order_relaxed);
 }
 
-// What is logged is of this domain, so nobody stores to it any more.
+// In a pause, unless this thread must not stop: then other threads must not be storing to Fields
+// that have been logged. Before the hook goes: until then the logged addresses are right.
 void Coalescer::Close() {
-  heap_.RemovePauseHook(*this);
+  if (has_left()) heap_.RunInPause("the end of an ebb::rc::Domain", [] {}).IgnoreError();
   AtPause();
+  heap_.RemovePauseHook(*this);
   absl::MutexLock lock(&coalescers_mu);
   std::erase_if(Coalescers(), [this](const auto& other) { return other.get() == this; });
   coalesced_domains.fetch_sub(1, std::memory_order_relaxed);  // see there
@@ -110,17 +116,38 @@ bool Coalescer::StoreSomewhere(Cell** field, Cell* next) {
   StoreLog* const log = this_threads_log;
   if (log != nullptr && log->TryStoreAgain(field, next)) [[likely]]
     return true;
-  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
-  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) {
-    return log->coalescer_.StoreSlow(field, next, log);
-  }
-  // A thread that has a Mutator can store to what another one has logged.
-  const std::shared_ptr<Coalescer> coalescer = Find(address);
-  return coalescer != nullptr && coalescer->StoreSlow(field, next, /*log=*/nullptr);
+  bool stored = false;
+  CallWhereItIs(field, [&](Coalescer& coalescer, StoreLog* its_log) {
+    stored = coalescer.StoreSlow(field, next, its_log);
+  });
+  return stored;
 }
 
-inline bool Coalescer::IsForeign(const Cell* cell) const {
-  return cell != nullptr && cell->chunk().table != &table_;
+void Coalescer::DestroySomewhere(Cell** field) {
+  CallWhereItIs(field, [&](Coalescer& coalescer, StoreLog*) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+    ebb::internal::Spaces& spaces = coalescer.spaces_;
+    if (spaces.InNursery(address) || !spaces.IsRemembered(address)) return;
+    spaces.Forget(address);
+    // Relaxed: as of any Field.
+    const std::atomic_ref<Cell*> slot(*field);
+    if (!coalescer.IsForeign(slot.load(std::memory_order_relaxed))) {
+      slot.store(nullptr, std::memory_order_relaxed);
+    }
+  });
+}
+
+template <typename F>
+inline void Coalescer::CallWhereItIs(Cell** field, F f) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  StoreLog* const log = this_threads_log;
+  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) {
+    return f(log->coalescer_, log);
+  }
+  // A thread that has a Mutator can store to what another one has logged.
+  if (const std::shared_ptr<Coalescer> coalescer = Find(address); coalescer != nullptr) {
+    f(*coalescer, nullptr);
+  }
 }
 
 bool Coalescer::StoreSlow(Cell** field, Cell* next, StoreLog* log) {
@@ -198,7 +225,9 @@ void Coalescer::CountLogged() {
   for (const std::unique_ptr<StoreLog>& log : logs_) {
     for (size_t i = 0; i < log->size(); ++i) {
       StoreLog::Entry& entry = log->entries_[i];
-      spaces_.Forget(reinterpret_cast<uintptr_t>(entry.field));
+      const uintptr_t address = reinterpret_cast<uintptr_t>(entry.field);
+      if (!spaces_.IsRemembered(address)) continue;  // it has been destroyed
+      spaces_.Forget(address);
       // Relaxed: in a pause.
       Cell* const now = std::atomic_ref<Cell*>(*entry.field).load(std::memory_order_relaxed);
       if (now == entry.before) {
@@ -214,7 +243,9 @@ void Coalescer::CountLogged() {
     }
     log->size_.store(0, std::memory_order_relaxed);  // in a pause
   }
-  has_left_.store(false, std::memory_order_relaxed);  // a hint
+  // Relaxed, both: in a pause, where no Field is logged any more; a hint.
+  has_foreign_.store(false, std::memory_order_relaxed);
+  has_left_.store(false, std::memory_order_relaxed);
 }
 
 // In the child, the logs of threads that are not there are for whoever ends the epoch.

@@ -73,9 +73,10 @@ extern constinit std::atomic<int> coalesced_domains;
 // Collector for Java, TOPLAS 2006: of all stores to a Field in an epoch, the value before the first
 // and the one after the last are counted; but here an epoch ends in a pause.
 //
-// inv.logged: the logging bit of a Field is set if, and only if, the Field is in some thread's log.
-// What it refers to then has no count for that, unless it is another domain's; and what it referred
-// to when it was logged still has one.
+// inv.logged: a Field whose logging bit is set is in some thread's log, once; what it refers to has
+// no count for that, unless it is another domain's. What a Field in a log referred to when it was
+// logged still has one. If its bit is not set, it has been destroyed since; at its address may be
+// another, which counts, or is in a log itself.
 //
 // Thread-safe.
 class Coalescer final : private ebb::internal::PauseHook {
@@ -91,6 +92,13 @@ class Coalescer final : private ebb::internal::PauseHook {
   // and the caller is to count. `field` is of an object that the caller may use, or lies anywhere
   // else, in no heap. O(1).
   static bool Store(Cell** field, Cell* next);
+
+  // `field`, which is about to be destroyed, refers to null from here on, if what it referred to
+  // was not counted. O(1).
+  static void Destroy(Cell** field) {
+    if (coalesced_domains.load(std::memory_order_relaxed) != 0) [[unlikely]]  // see there
+      DestroySomewhere(field);
+  }
 
   // For an Owner, from its thread's first to its last. May throw std::bad_alloc.
   StoreLog& TakeLog() ABSL_LOCKS_EXCLUDED(mu_);
@@ -115,8 +123,13 @@ class Coalescer final : private ebb::internal::PauseHook {
   static void Register(std::shared_ptr<Coalescer> coalescer);
   // That of the heap that the address is in; null if there is none.
   static std::shared_ptr<Coalescer> Find(uintptr_t address);
-  // Store, where there are coalesced domains.
+  // Store and Destroy, where there are coalesced domains.
   static bool StoreSomewhere(Cell** field, Cell* next);
+  static void DestroySomewhere(Cell** field);
+  // f(that of the heap that `field` is in, the calling thread's log of that or null), if there is
+  // one.
+  template <typename F>
+  static void CallWhereItIs(Cell** field, F f);
 
   void AtPause() override ABSL_LOCKS_EXCLUDED(mu_);
   void CountLogged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -12,6 +13,10 @@
 #include "gtest/gtest.h"
 #include "heap/rc/coalescer.h"
 #include "heap/rc/counted_for_test.h"
+
+template <>
+inline constexpr bool ebb::kTriviallyRelocatable<std::optional<ebb::rc::Field<ebb::rc::Link>>> =
+    true;
 
 namespace ebb::rc {
 namespace {
@@ -265,6 +270,40 @@ TEST_F(CoalescingTest, AConstructorThrows) {
   EXPECT_EQ(alive(), 2);
 }
 
+// A Field that goes within an epoch, and another one in its place.
+struct Cage {
+  std::optional<Field<Link>> one;
+  std::array<int64_t, 6000> large = {};
+};
+
+TEST_F(CoalescingTest, FieldsComeAndGo) {
+  const Ptr<Cage> cage = MakePtr<Cage>();
+  const Ptr<Link> a = Make(1), b = Make(2), c = Make(3);
+  cage->one.emplace(c);
+  EndEpoch();
+  *cage->one = a;
+  cage->one.reset();
+  cage->one.emplace(b);
+  EndEpoch();
+  EXPECT_EQ(a.use_count(), 1);
+  EXPECT_EQ(b.use_count(), 2);
+  EXPECT_EQ(c.use_count(), 1);
+  *cage->one = a;
+  cage->one.reset();
+  cage->one.emplace(c);
+  *cage->one = b;  // logged once more
+  EndEpoch();
+  EXPECT_EQ(a.use_count(), 1);
+  EXPECT_EQ(b.use_count(), 2);
+  EXPECT_EQ(c.use_count(), 1);
+  *cage->one = a;
+  cage->one.reset();
+  EndEpoch();
+  EXPECT_EQ(a.use_count(), 1);
+  EXPECT_EQ(b.use_count(), 1);
+  EXPECT_EQ(alive(), 4);
+}
+
 TEST_F(CoalescingTest, CyclesAreFound) {
   for (int i = 0; i < 100; ++i) {
     Ptr<Link> a = Make(1);
@@ -335,6 +374,34 @@ TEST(CoalescedDomainTest, GoesWithWhatIsLogged) {
   }
   const Ptr<Link> a = MakePtr<Link>();
   a->next = MakePtr<Link>();
+}
+
+// The last Owner goes where it may not stop.
+TEST(CoalescedDomainTest, DestroysWhatWasLoggedAtTheEnd) {
+  struct Board {
+    std::array<Field<Witness>, 5000> fields;
+  };
+  const std::unique_ptr<Heap> heap =
+      NewHeap(Options{.collector = CollectorUnderTest(), .field_logging = true});
+  Mutator mutator(*heap);
+  std::vector<int64_t> log;
+  {
+    Domain domain(*heap, kCoalescedDomain);
+    Ptr<Board> board;
+    {
+      Owner owner(domain, mutator);
+      board = MakePtr<Board>();
+      board->fields[0] = MakePtr<Witness>(nullptr, nullptr, &log, 1);
+    }
+    {
+      const NoSafepoint scope(mutator);
+      Owner owner(domain, mutator);
+      board->fields[0] = nullptr;  // the last reference
+    }
+    EXPECT_TRUE(log.empty());
+    board = nullptr;
+  }
+  EXPECT_EQ(log, std::vector<int64_t>({1}));
 }
 
 TEST(CoalescedDomainTest, MisuseIsTold) {

@@ -118,7 +118,9 @@ absl::Status CycleDetector::DecideInPause(ebb::internal::StoppedHeap& stopped) {
 
 void CycleDetector::PardonAll() {
   ForEachFound([](Place place) { place.cell().Pardon(); });
+  ForEachAside([](Place place) { place.cell().Pardon(); });
   for (Cell* cell : TakeFinalizable()) cell->Release();
+  for (; kept_.size() > kept_before_; kept_.pop_back()) kept_.back()->Release();
   for (int64_t pardoned = 0; !table_.EndCondemning(pardoned);) {
   }
 }
@@ -249,6 +251,7 @@ void CycleDetector::EmptyDeadHolders(ebb::internal::StoppedHeap& stopped) {
 // For all that may be set aside.
 void CycleDetector::MakeRoomForCells() {
   finalizable_.clear();
+  kept_before_ = kept_.size();
   const bool keeps = uncollectable_ > 0 || debug_.save_all;
   if (with_finalizer_ == 0 && !keeps) return;
   size_t found = 0;
@@ -375,11 +378,14 @@ void CycleDetector::SetFinalizableAside() {
     cell.Retain();
     return true;
   };
-  SetAside(finalizable_, &Detection::finalized, take, [this](Place place) {
-    MarkFrom(place, State::kAside, [this](Cell& cell) {
-      cell.Clear();
-      if (!table_.callbacks().empty()) callbacks_.Append(table_.callbacks().TakeOf(cell));
-    });
+  const auto mark = [this](Place place) { MarkFrom(place, State::kAside, [](Cell&) {}); };
+  if (SetAside(finalizable_, &Detection::finalized, take, mark)) return;
+  // From here on no memory is needed.
+  ForEachAside([this](Place place) {
+    place.cell().Clear();
+    if (!table_.callbacks().empty()) {
+      callbacks_.Append(table_.callbacks().TakeOf(place.cell()));
+    }
   });
 }
 

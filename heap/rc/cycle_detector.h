@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -118,6 +118,13 @@ class CycleDetector {
   // Calls f(place) for each cell in the state kFound, with safepoints between.
   template <typename F>
   void ForEachFound(F f);
+  // The same for the state kAside.
+  template <typename F>
+  void ForEachAside(F f) {
+    ForEachIn(State::kAside, f);
+  }
+  template <typename F>
+  void ForEachIn(State state, F f);
   // Calls f(place) for each in the state kFound that an rc::Local names.
   template <typename F>
   void ForEachNamed(F f);
@@ -159,10 +166,11 @@ class CycleDetector {
   Mutator& mutator_;
   const DetectionDebug debug_;
   SuspectChunks chunks_;
-  absl::flat_hash_map<const CellChunk*, SuspectChunk*> by_chunk_;
+  // Not Abseil's, both: that does not survive an allocation that throws.
+  std::unordered_map<const CellChunk*, SuspectChunk*> by_chunk_;
   std::pair<const CellChunk*, SuspectChunk*> last_found_ = {};  // mostly the next one, too
   // What owners have been asked for; cancelled before the table can be closed.
-  absl::flat_hash_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
+  std::unordered_map<ThreadIndex, std::shared_ptr<OwnerQueues::MergeRequest>> requests_;
   SafepointNowAndThen safepoint_;
   // What holders refer to, a moment ago. Whether suspects may be garbage all the same.
   std::vector<Cell*> held_;
@@ -175,6 +183,7 @@ class CycleDetector {
   CellList dead_;
   std::vector<Cell*> finalizable_;
   std::vector<Cell*> kept_;
+  size_t kept_before_ = 0;  // by looks that have ended
   CallbackList callbacks_;
   Detection figures_;
 };

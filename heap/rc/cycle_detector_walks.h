@@ -24,10 +24,15 @@ inline constexpr size_t kPrefetchDistance = 16;
 
 template <typename F>
 void CycleDetector::ForEachFound(F f) {
+  ForEachIn(State::kFound, f);
+}
+
+template <typename F>
+void CycleDetector::ForEachIn(State state, F f) {
   for (SuspectChunk& side : chunks_) {
     if (!in_pause()) Mutator::SafepointOfThread();
     for (size_t i = 0; i < CellChunk::kCells; ++i) {
-      if (side.states[i] != State::kFound) continue;
+      if (side.states[i] != state) continue;
       PassSafepoint();
       Prefetch(side, i + kPrefetchDistance);
       f(Place(side, i));

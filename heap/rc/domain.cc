@@ -407,8 +407,9 @@ Domain::~Domain() {
       << "an ebb::rc::Domain goes with " << garbage.size() << " objects in its list of garbage";
   for (internal::Cell* cell : garbage) cell->Release();
   internal::OwnerQueues::Get().Drain(&Owner::Died);  // of this thread's, some may be orphans here
-  if (!state_->table().has_orphans()) return;
-  // What died on threads without an Owner, and nobody took over since.
+  internal::Coalescer* const coalescer = state_->coalescer();
+  if (!state_->table().has_orphans() && (coalescer == nullptr || !coalescer->has_left())) return;
+  // What died on threads without an Owner, or by what was logged, and nobody took over since.
   try {
     Mutator mutator(state_->heap());
     Owner owner(*this, mutator);

@@ -107,8 +107,7 @@ enum class Stores {
   // epoch's end is a pause of the heap, which needs Options::field_logging, and can have one such
   // domain: else the constructor throws MisuseError. use_count is as of the last epoch, and until
   // its end an Upgrade gives back what has lost its last reference. The nursery has no bits: stores
-  // to young objects are counted at once. A Field must live as long as its object (no
-  // std::optional of one).
+  // to young objects are counted at once.
   kCoalesced,
 };
 

@@ -229,16 +229,17 @@ bool Owner::StepSome(int64_t objects, absl::Duration time, bool judges) {
 void Owner::TakeOver() {
   destroying_ = true;  // so that what dies here only joins the list
   OwnerQueues::Get().Drain(&Owner::Died);
+  if (table_.has_orphans()) {
+    CellTable::Orphans orphans = table_.TakeOrphans();
+    dead_.PushAll(orphans.dead);
+    waiting_.AddAll(std::move(orphans.waiting));
+    // They died before the phase, maybe: a Field's uncounted reference may have been copied since.
+    if (log_ != nullptr) waiting_.MakeNewDue();
+    AddCalls(std::move(orphans.callbacks));
+    domain_->holders().ReleaseDropped(kReleasedAtOnce);
+  }
   destroying_ = false;
   dead_.PushAll(dropped_);
-  if (!table_.has_orphans()) return;
-  CellTable::Orphans orphans = table_.TakeOrphans();
-  dead_.PushAll(orphans.dead);
-  waiting_.AddAll(std::move(orphans.waiting));
-  // They died before the phase, maybe: a Field's uncounted reference may have been copied since.
-  if (log_ != nullptr) waiting_.MakeNewDue();
-  AddCalls(std::move(orphans.callbacks));
-  domain_->holders().ReleaseDropped(kReleasedAtOnce);
 }
 
 // Not while anything is called or set aside for a finalizer: a callback may be garbage itself.

@@ -124,7 +124,7 @@ class Owner {
   // In a coalesced domain: whether Step ends the epoch, as something dies or may die.
   bool IsEpochOfUse() const;
   // Whether MakePtr does.
-  bool IsEpochDue() const { return waiting_.size() >= kWaitPerEpoch || log_->is_due(); }
+  bool IsEpochDue() const { return waiting_.ready() >= kWaitPerEpoch || log_->is_due(); }
   // Whether this thread has another one of the same domain.
   bool IsOneOfSeveral() const;
   void AddDead(internal::CellList cells) { dead_.PushAll(cells); }

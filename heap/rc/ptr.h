@@ -90,6 +90,7 @@ class Field : public internal::Reference<T> {
       : Field(Ptr<T>(std::move(other))) {}
   Field(const Field&) = default;
   Field(Field&& other) noexcept : Field(Ptr<T>(std::move(other))) {}
+  ~Field() { this->ForgetUncounted(); }
   Field& operator=(std::nullptr_t) noexcept {
     if (!this->StoreUncounted(nullptr)) this->Exchange(internal::Reference<T>());
     return *this;

@@ -97,6 +97,8 @@ class Reference {
   // Whether the reference is to `cell` now, and was counted neither for that nor for what it was to
   // before (heap/rc/coalescer.h). Of members of objects.
   bool StoreUncounted(Cell* cell) noexcept { return Coalescer::Store(&cell_, cell); }
+  // Before such a member is destroyed: null, if what it refers to was not counted.
+  void ForgetUncounted() { Coalescer::Destroy(&cell_); }
 
  private:
   template <typename U>

@@ -38,11 +38,11 @@ class ZeroCountLists {
     lists_[0].PushAll(cells);
   }
   bool empty() const { return size_ == 0; }
-  int64_t size() const { return size_; }
   // Whether there is something that nobody has looked at yet.
   bool has_new() const { return !lists_[0].empty(); }
   // Whether there is that, or something that is due.
   bool has_ready() const { return ready_ > 0; }
+  int64_t ready() const { return ready_; }
 
   // Looks at new ones, at most so many, in their order. Those that no Local names are dead.
   // O(cells, and Locals of all threads for each kAtOnce).
