@@ -33,8 +33,9 @@ inline uint64_t SetBits(LogWord word, uint64_t bits) {
   if (missing == 0) return 0;  // the common case stays free of a locked instruction
   return missing & ~word.fetch_or(missing, std::memory_order_relaxed);
 }
-inline void ClearBit(LogWord word, uintptr_t edge) {
-  word.fetch_and(~LogBit(edge), std::memory_order_relaxed);
+// Whether it was set.
+inline bool ClearBit(LogWord word, uintptr_t edge) {
+  return (word.fetch_and(~LogBit(edge), std::memory_order_relaxed) & LogBit(edge)) != 0;
 }
 // Calls visit(edge) for each of `bits`, which are of the group that begins at `group`.
 template <typename Visit>
@@ -84,8 +85,8 @@ inline uint64_t RememberEach(uintptr_t group, uint64_t bits) {
   return SetBits(internal::LogWordAt(group), bits);
 }
 
-// Clears the bit.
-inline void Forget(uintptr_t edge) { ClearBit(internal::LogWordAt(edge), edge); }
+// Clears the bit. Whether it was set.
+inline bool Forget(uintptr_t edge) { return ClearBit(internal::LogWordAt(edge), edge); }
 
 // For a call of the above that is to come.
 inline void PrefetchLogBit(uintptr_t edge) {

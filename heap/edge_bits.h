@@ -30,7 +30,7 @@ class EdgeBits {
   uint64_t RememberEach(uintptr_t group, uint64_t bits) {
     return copyspace::SetBits(WordOf(group), bits);
   }
-  void Forget(uintptr_t edge) { copyspace::ClearBit(WordOf(edge), edge); }
+  bool Forget(uintptr_t edge) { return copyspace::ClearBit(WordOf(edge), edge); }
   void Prefetch(uintptr_t edge) const { __builtin_prefetch(&WordAt(edge), /*rw=*/1); }
 
   // Calls visit(edge) for each that is remembered in [begin, begin + bytes), of words. Nobody

@@ -85,7 +85,7 @@ class Spaces {
     return copy_->Contains(group) ? copyspace::RememberEach(group, bits)
                                   : in_place_bits_.RememberEach(group, bits);
   }
-  void Forget(uintptr_t edge) {
+  bool Forget(uintptr_t edge) {
     return copy_->Contains(edge) ? copyspace::Forget(edge) : in_place_bits_.Forget(edge);
   }
   void PrefetchLogBit(uintptr_t edge) const {

@@ -116,37 +116,33 @@ bool Coalescer::StoreSomewhere(Cell** field, Cell* next) {
   StoreLog* const log = this_threads_log;
   if (log != nullptr && log->TryStoreAgain(field, next)) [[likely]]
     return true;
-  bool stored = false;
-  CallWhereItIs(field, [&](Coalescer& coalescer, StoreLog* its_log) {
-    stored = coalescer.StoreSlow(field, next, its_log);
-  });
-  return stored;
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (Coalescer* own = OfThisThread(address)) return own->StoreSlow(field, next, log);
+  // A thread that has a Mutator can store to what another one has logged.
+  const std::shared_ptr<Coalescer> coalescer = Find(address);
+  return coalescer != nullptr && coalescer->StoreSlow(field, next, /*log=*/nullptr);
 }
 
 void Coalescer::DestroySomewhere(Cell** field) {
-  CallWhereItIs(field, [&](Coalescer& coalescer, StoreLog*) {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(field);
-    ebb::internal::Spaces& spaces = coalescer.spaces_;
-    if (spaces.InNursery(address) || !spaces.IsRemembered(address)) return;
-    spaces.Forget(address);
-    // Relaxed: as of any Field.
-    const std::atomic_ref<Cell*> slot(*field);
-    if (!coalescer.IsForeign(slot.load(std::memory_order_relaxed))) {
-      slot.store(nullptr, std::memory_order_relaxed);
-    }
-  });
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (Coalescer* own = OfThisThread(address)) return own->DestroySlow(field);
+  if (const std::shared_ptr<Coalescer> coalescer = Find(address)) coalescer->DestroySlow(field);
 }
 
-template <typename F>
-inline void Coalescer::CallWhereItIs(Cell** field, F f) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+inline Coalescer* Coalescer::OfThisThread(uintptr_t address) {
   StoreLog* const log = this_threads_log;
-  if (log != nullptr && log->coalescer_.spaces_.Contains(address)) {
-    return f(log->coalescer_, log);
-  }
-  // A thread that has a Mutator can store to what another one has logged.
-  if (const std::shared_ptr<Coalescer> coalescer = Find(address); coalescer != nullptr) {
-    f(*coalescer, nullptr);
+  if (log == nullptr || !log->coalescer_.spaces_.Contains(address)) return nullptr;
+  return &log->coalescer_;
+}
+
+void Coalescer::DestroySlow(Cell** field) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(field);
+  if (spaces_.InNursery(address) || !spaces_.IsRemembered(address)) return;
+  spaces_.Forget(address);
+  // Relaxed: as of any Field.
+  const std::atomic_ref<Cell*> slot(*field);
+  if (!IsForeign(slot.load(std::memory_order_relaxed))) {
+    slot.store(nullptr, std::memory_order_relaxed);
   }
 }
 
@@ -226,8 +222,7 @@ void Coalescer::CountLogged() {
     for (size_t i = 0; i < log->size(); ++i) {
       StoreLog::Entry& entry = log->entries_[i];
       const uintptr_t address = reinterpret_cast<uintptr_t>(entry.field);
-      if (!spaces_.IsRemembered(address)) continue;  // it has been destroyed
-      spaces_.Forget(address);
+      if (!spaces_.Forget(address)) continue;  // it has been destroyed
       // Relaxed: in a pause.
       Cell* const now = std::atomic_ref<Cell*>(*entry.field).load(std::memory_order_relaxed);
       if (now == entry.before) {

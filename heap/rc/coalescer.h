@@ -126,16 +126,15 @@ class Coalescer final : private ebb::internal::PauseHook {
   // Store and Destroy, where there are coalesced domains.
   static bool StoreSomewhere(Cell** field, Cell* next);
   static void DestroySomewhere(Cell** field);
-  // f(that of the heap that `field` is in, the calling thread's log of that or null), if there is
-  // one.
-  template <typename F>
-  static void CallWhereItIs(Cell** field, F f);
+  // That of the calling thread's log, if the address is in its heap; else null.
+  static Coalescer* OfThisThread(uintptr_t address);
 
   void AtPause() override ABSL_LOCKS_EXCLUDED(mu_);
   void CountLogged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsForeign(const Cell* cell) const;
   // As Store, of a Field in this heap. `log`: the thread's, or null.
   bool StoreSlow(Cell** field, Cell* next, StoreLog* log);
+  void DestroySlow(Cell** field);
 
   Heap& heap_;
   ebb::internal::Spaces& spaces_;
