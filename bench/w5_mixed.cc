@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "bench/meter.h"
 #include "bench/subjects.h"
-#include "bench/threads.h"
+#include "bench/w5_ebb.h"
 #include "bench/workload.h"
 #include "heap/rc/rc.h"
 
@@ -39,43 +39,32 @@ absl::StatusOr<Record> RunW5g(const RunSpec& spec) {
   const int64_t rings = spec.smoke ? 5'000 : 500'000;
   const int64_t live = spec.smoke ? 10'000 : 1'000'000;
   const auto heap_bytes = static_cast<int64_t>(spec.heap_multiple * 56.0) * rings + 96 * live;
-  Record record;
-  const auto run = [&](EbbSubject& subject) -> absl::StatusOr<Record> {
+  const auto body = [&](EbbSubject& subject, EbbSubject::Thread& thread,
+                        Record& record) -> absl::Status {
     rc::Domain domain(subject.heap());
-    Meter meter;
-    meter.Start();
-    absl::Status status = RunThreads(subject, 1, [&](EbbSubject::Thread& thread) -> absl::Status {
-      rc::Owner owner(domain, thread);
-      Local<Bystander> bystanders(thread);
-      for (const int64_t beside : {int64_t{0}, live}) {
-        for (int64_t i = 0; i < beside; ++i) {
-          bystanders = thread.New<Bystander>(bystanders);
-        }
-        for (int64_t i = 0; i < rings; ++i) {
-          const rc::Ptr<CountedHalf> counted = rc::MakePtr<CountedHalf>();
-          counted->other = rc::NewHolder<TracedHalf>(counted);
-        }
-        const absl::Duration start = MonotonicNow();
-        absl::StatusOr<rc::Detection> detection = domain.Collect();
-        const absl::Duration took = MonotonicNow() - start;
-        if (!detection.ok()) return detection.status();
-        if (detection->collected != rings) {
-          return absl::InternalError(
-              absl::StrCat("found ", detection->collected, " dead rings of ", rings));
-        }
-        const std::string name = beside == 0 ? "dead" : "dead_beside_live";
-        record.Set(name + "_ns", absl::ToDoubleNanoseconds(took) / static_cast<double>(rings));
-        record.Set(name + "_pause_ms", absl::ToDoubleMilliseconds(detection->pause));
+    rc::Owner owner(domain, thread);
+    Local<Bystander> bystanders(thread);
+    for (const int64_t beside : {int64_t{0}, live}) {
+      for (int64_t i = 0; i < beside; ++i) bystanders = thread.New<Bystander>(bystanders);
+      for (int64_t i = 0; i < rings; ++i) {
+        const rc::Ptr<CountedHalf> counted = rc::MakePtr<CountedHalf>();
+        counted->other = rc::NewHolder<TracedHalf>(counted);
       }
-      return absl::OkStatus();
-    });
-    if (!status.ok()) return status;
-    meter.Stop();
-    meter.Write(record);
-    subject.Describe(record);
-    return record;
+      const absl::Duration start = MonotonicNow();
+      absl::StatusOr<rc::Detection> detection = domain.Collect();
+      const absl::Duration took = MonotonicNow() - start;
+      if (!detection.ok()) return detection.status();
+      if (detection->collected != rings) {
+        return absl::InternalError(
+            absl::StrCat("found ", detection->collected, " dead rings of ", rings));
+      }
+      const std::string name = beside == 0 ? "dead" : "dead_beside_live";
+      record.Set(name + "_ns", absl::ToDoubleNanoseconds(took) / static_cast<double>(rings));
+      record.Set(name + "_pause_ms", absl::ToDoubleMilliseconds(detection->pause));
+    }
+    return absl::OkStatus();
   };
-  return OnSubject<EbbSubject>(OptionsFor(spec, heap_bytes), run);
+  return OnEbb(OptionsFor(spec, heap_bytes), body);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 #include "absl/time/time.h"
 #include "bench/meter.h"
 #include "bench/subjects.h"
-#include "bench/threads.h"
+#include "bench/w5_ebb.h"
 #include "bench/workload.h"
 #include "heap/rc/rc.h"
 
@@ -55,39 +55,30 @@ absl::StatusOr<Record> RunW5f(const RunSpec& spec) {
   const int64_t rounds = spec.smoke ? 256 : 20'480;
   SubjectOptions options = OptionsFor(spec, kHeapBytes);
   options.field_logging = true;
-  Record record;
-  const auto run = [&](EbbSubject& subject) -> absl::StatusOr<Record> {
-    Meter meter;
-    meter.Start();
+  const auto body = [&](EbbSubject& subject, EbbSubject::Thread& thread,
+                        Record& record) -> absl::Status {
     for (const auto& [name, stores] :
          {std::pair("eager", rc::Stores::kEager), std::pair("coalesced", rc::Stores::kCoalesced)}) {
       rc::Domain domain(subject.heap(), {.stores = stores});
-      absl::Status status = RunThreads(subject, 1, [&](EbbSubject::Thread& thread) {
-        rc::Owner owner(domain, thread);
-        std::vector<rc::Ptr<Node>> nodes;
-        for (size_t i = 0; i < kNodes; ++i) nodes.push_back(rc::MakePtr<Node>());
-        for (const int64_t epoch : {1, 16, 256}) {
-          record.Set(absl::StrCat(name, "_ns_", epoch), StoreToAll(nodes, owner, rounds, epoch));
-          const Blocking blocking(thread);
-          std::thread([&, epoch = epoch] {
-            Mutator mutator(subject.heap());
-            rc::Owner other(domain, mutator);
-            record.Set(absl::StrCat(name, "_by_other_ns_", epoch),
-                       StoreToAll(nodes, other, rounds, epoch));
-          }).join();
-        }
-        record.Set(absl::StrCat(name, "_make_ns"), MakeAndDrop(rounds * 100));
-        for (const rc::Ptr<Node>& node : nodes) node->field = nullptr;
-        return absl::OkStatus();
-      });
-      if (!status.ok()) return status;
+      rc::Owner owner(domain, thread);
+      std::vector<rc::Ptr<Node>> nodes;
+      for (size_t i = 0; i < kNodes; ++i) nodes.push_back(rc::MakePtr<Node>());
+      for (const int64_t epoch : {1, 16, 256}) {
+        record.Set(absl::StrCat(name, "_ns_", epoch), StoreToAll(nodes, owner, rounds, epoch));
+        const Blocking blocking(thread);
+        std::thread([&, name = name, epoch = epoch] {
+          Mutator mutator(subject.heap());
+          rc::Owner other(domain, mutator);
+          record.Set(absl::StrCat(name, "_by_other_ns_", epoch),
+                     StoreToAll(nodes, other, rounds, epoch));
+        }).join();
+      }
+      record.Set(absl::StrCat(name, "_make_ns"), MakeAndDrop(rounds * 100));
+      for (const rc::Ptr<Node>& node : nodes) node->field = nullptr;
     }
-    meter.Stop();
-    meter.Write(record);
-    subject.Describe(record);
-    return record;
+    return absl::OkStatus();
   };
-  return OnSubject<EbbSubject>(options, run);
+  return OnEbb(options, body);
 }
 
 }  // namespace

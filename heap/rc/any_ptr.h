@@ -37,7 +37,7 @@ class AnyPtr : public internal::Reference<internal::CountedObject> {
   // gone. By threads with a Mutator of the heap.
   template <typename T>
   Ptr<T> As() const {
-    if (type() != &internal::kDescriptor<T>) return nullptr;
+    if (type() != &internal::kDescriptor<T, /*kIsHolder=*/false>) return nullptr;
     cell()->Retain();
     return internal::Reference<T>::Adopt(cell());
   }

@@ -261,7 +261,7 @@ class CellMarks {
   int64_t Count() const {
     int64_t count = 0;
     for (const std::atomic<uint64_t>& word : words_) {
-      count += std::popcount(word.load(std::memory_order_relaxed));
+      count += std::popcount(word.load(std::memory_order_relaxed));  // as all
     }
     return count;
   }

@@ -57,9 +57,8 @@ Coalescer::Coalescer(Heap& heap, CellTable& table)
 std::shared_ptr<Coalescer> Coalescer::New(Heap& heap, CellTable& table) {
   if (!heap.options().field_logging) {
     throw MisuseError(
-        "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging: make it "
-        "with "
-        "{.field_logging = true}, or let the domain count eagerly");
+        "ebb::rc::Domain: Stores::kCoalesced needs a heap with Options::field_logging = true: make "
+        "such a heap, or let the domain count eagerly");
   }
   std::shared_ptr<Coalescer> coalescer(new Coalescer(heap, table));
   heap.AddPauseHook(*coalescer);
@@ -85,7 +84,7 @@ void Coalescer::Register(std::shared_ptr<Coalescer> coalescer) {
                std::memory_order_relaxed);
   highest.store(std::max(highest.load(std::memory_order_relaxed), spaces.range().end()),
                 std::memory_order_relaxed);
-  coalesced_domains.fetch_add(1, std::memory_order_relaxed);
+  coalesced_domains.fetch_add(1, std::memory_order_relaxed);  // see there
 }
 
 // In a pause, unless this thread must not stop: then other threads must not be storing to Fields

@@ -69,23 +69,28 @@ struct InnerReferences {
 template <typename T>
 inline constexpr auto kFieldOffsets = ebb::internal::FindReferences<T, InnerReferences>();
 
-// A T that is reclaimed by its count: the object is nothing else, so a T* leads to it.
-template <typename T>
-class Counted {
+// A T and nothing else, so that a T* leads to the object. Reclaimed by its count, or a holder:
+// traced.
+template <typename T, bool kIsHolder>
+class Whole {
  public:
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored \
     "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
   template <typename... Args>
-  explicit Counted(Args&&... args) : value{std::forward<Args>(args)...} {}
+  explicit Whole(Args&&... args) : value{std::forward<Args>(args)...} {}
 #pragma GCC diagnostic pop
-  Counted(const Counted&) = delete;
-  Counted& operator=(const Counted&) = delete;
+  Whole(const Whole&) = delete;
+  Whole& operator=(const Whole&) = delete;
 
   T value;
 
-  EBB_FIELDS(Counted, value)
+  EBB_FIELDS(Whole, value)
 };
+template <typename T>
+using Counted = Whole<T, /*kIsHolder=*/false>;
+template <typename T>
+using Holder = Whole<T, /*kIsHolder=*/true>;
 
 template <typename T>
 void DestroyCounted(uintptr_t payload) {
@@ -119,14 +124,22 @@ constexpr bool IsUncollectable() {
   return false;
 }
 
-template <typename T>
-inline constexpr CountedType kDescriptor = {
-    .name = ebb::internal::TypeName<T>(),
-    .destroy = std::is_trivially_destructible_v<T> ? nullptr : &DestroyCounted<T>,
-    .finalize = FinalizerOf<T>(),
-    .is_uncollectable = IsUncollectable<T>(),
-    .field_offsets = kFieldOffsets<T>.data(),
-    .field_count = static_cast<uint32_t>(kFieldOffsets<T>.size())};
+// Nothing of a holder is destroyed: its Fields are counted down by the HolderTable.
+template <typename T, bool kIsHolder>
+consteval CountedType DescribeWhole() {
+  CountedType type = {};
+  type.name = ebb::internal::TypeName<T>();
+  type.field_offsets = kFieldOffsets<T>.data();
+  type.field_count = static_cast<uint32_t>(kFieldOffsets<T>.size());
+  if constexpr (!kIsHolder) {
+    if constexpr (!std::is_trivially_destructible_v<T>) type.destroy = &DestroyCounted<T>;
+    type.finalize = FinalizerOf<T>();
+    type.is_uncollectable = IsUncollectable<T>();
+  }
+  return type;
+}
+template <typename T, bool kIsHolder>
+inline constexpr CountedType kDescriptor = DescribeWhole<T, kIsHolder>();
 
 // That of an object.
 inline const CountedType& CountedTypeOf(Ref<CountedObject> object) {
@@ -136,8 +149,9 @@ inline const CountedType& CountedTypeOf(Ref<CountedObject> object) {
 }  // namespace internal
 }  // namespace ebb::rc
 
-template <typename T>
+template <typename T, bool kIsHolder>
 inline constexpr const ebb::rc::internal::CountedType*
-    ebb::internal::kCountedType<ebb::rc::internal::Counted<T>> = &ebb::rc::internal::kDescriptor<T>;
+    ebb::internal::kCountedType<ebb::rc::internal::Whole<T, kIsHolder>> =
+        &ebb::rc::internal::kDescriptor<T, kIsHolder>;
 
 #endif  // EBB_HEAP_RC_COUNTED_TYPE_H_

@@ -60,6 +60,7 @@ absl::Status CycleDetector::Look(absl::Duration patience) {
     if (absl::Status status = LookAtHolders(); !status.ok()) return status;
     CountFromOutside();
     MarkAlive();
+    DecideAboutHolders();
     MakeRoomForCells();
     figures_.suspects = MakeSuspects(patience);
     return Decide();
@@ -140,10 +141,11 @@ absl::Status CycleDetector::MakeSideArrays() {
   return absl::OkStatus();
 }
 
-// Where there are holders, a short pause, since their Fields may be read by then.
+// Where there are holders, in a pause, O(their number): while a cycle moves them they cannot be
+// read.
 absl::Status CycleDetector::LookAtHolders() {
   if (holders_.size() == 0) return absl::OkStatus();
-  return heap_.RunBetweenCycles("ebb::rc::Domain::Collect", [this](ebb::internal::StoppedHeap&) {
+  return heap_.RunBetweenCycles(kWhat, [this](ebb::internal::StoppedHeap&) {
     holders_.ForEach([this](const CountedType& type, uintptr_t holder) {
       internal::ForEachField(type, holder,
                              [this](auto, Cell& target) { held_.push_back(&target); });
@@ -181,7 +183,6 @@ void CycleDetector::MarkAlive() {
   ForEachFound([this](Place place) {
     if (place.count() > 0) MarkFrom(place, State::kAlive, [](Cell&) {});
   });
-  DecideAboutHolders();
 }
 
 // A cycle that passes through a holder passes through a suspect that leads to a traced object, and

@@ -45,7 +45,7 @@ inline void CycleDetector::Prefetch(const SuspectChunk& side, size_t index) {
   if (index >= CellChunk::kCells) return;
   const Field<CountedObject>* object = side.chunk->owners[index].address();
   if (object == nullptr) return;
-  // Relaxed: see above.
+  // Relaxed: nothing is read on its strength.
   __builtin_prefetch(reinterpret_cast<const void*>(
       ebb::internal::Slot(reinterpret_cast<uintptr_t>(object)).load(std::memory_order_relaxed)));
 }
@@ -53,10 +53,7 @@ inline void CycleDetector::Prefetch(const SuspectChunk& side, size_t index) {
 template <typename F>
 void CycleDetector::ForEachNamed(F f) {
   OwnerQueues::Get().ForEachNamed([&](Cell* cell) {
-    SuspectChunk* const side = Find(&cell->chunk());
-    if (side == nullptr) return;
-    const Place place(*side, cell->index());
-    if (place.state() == State::kFound) f(place);
+    if (IsFound(*cell)) f(PlaceOf(*cell));
   });
 }
 

@@ -70,8 +70,9 @@ void Tell(F f) {
 std::string Describe(const Detection& detection) {
   return absl::StrCat(detection.visited, " objects visited, ", detection.suspects, " suspects, ",
                       detection.collected, " collected, ", detection.finalized, " finalized, ",
-                      detection.kept, " kept as garbage, in ",
-                      absl::FormatDuration(detection.time));
+                      detection.kept, " kept as garbage, ", detection.holders,
+                      " holders of any, in ", absl::FormatDuration(detection.time), ", of it ",
+                      absl::FormatDuration(detection.pause), " in a pause");
 }
 
 void AddTo(DomainStats& stats, const internal::Tally& tally) {
@@ -162,7 +163,7 @@ DomainState::~DomainState() {
     std::erase(Domains(), this);
   }
   if (coalescer_ != nullptr) coalescer_->Close();  // which counts what is logged
-  holders_ = nullptr;    // and this what the dead have held
+  holders_ = nullptr;                              // and this what the dead have held
   const bool stats_wanted = debug().stats;
   const std::string report = stats_wanted || table_.cells_in_use() > 0 ? Report() : "";
   const int64_t named = table_.Close();

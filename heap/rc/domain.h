@@ -30,8 +30,8 @@ class DomainState;
 // When an object whose last reference has gone is destroyed.
 enum class Reclaim {
   // Before the next statement, by the thread that dropped the reference (at the end of an epoch,
-  // where stores are coalesced). If another thread made
-  // the object, and still counts it: by that one's next MakePtr or Owner::Step.
+  // where stores are coalesced). If another thread made the object, and still counts it: by that
+  // one's next MakePtr or Owner::Step.
   kPrompt,
   // A few at a time, as the thread makes objects, and by Owner::Step: no drop takes long, however
   // much hangs on it.
@@ -159,11 +159,12 @@ class Domain {
   DomainStats stats() const;
 
   // Finds objects that only each other's rc::Fields refer to, or traced objects (rc::NewHolder) to
-  // which only such objects lead, and destroys them (in a lazy domain:
-  // destroys first all that waits, and puts these on the thread's list). A destructor of one sees
-  // its Fields to the others as null, and those that lead elsewhere as they are. From the moment
-  // they are found no Upgrade gives them back. Those with finalizers, and what these may reach, are
-  // destroyed after the finalizers have been called, unless that has revived them: see MakePtr.
+  // which only such objects lead, and destroys them (in a lazy domain: destroys first all that
+  // waits, and puts these on the thread's list). A destructor of one sees its Fields to the others
+  // as null, and those that lead elsewhere as they are; and those of such traced objects as null.
+  // From the moment they are found no Upgrade gives them back. Those with finalizers, and what
+  // these may reach, are destroyed after the finalizers have been called, unless that has revived
+  // them: see MakePtr.
   // Calls what else is due, as Owner::Step does. What an rc::Ptr refers to is alive wherever that
   // lies, as is what a Field refers to that is not a member, or in members that are structs or
   // arrays: in a container, say.

@@ -55,19 +55,14 @@ class FreezeStressTest : public testing::TestWithParam<StressCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
-    while (!threads_.time_is_up()) {
-      Mutator mutator(*heap_);
-      Owner owner(domain_, mutator);
-      for (int i = 0; i < 300; ++i) {
-        try {
-          Play(mutator, random);
-          owner.Step(8);
-        } catch (const HeapExhausted&) {
-          absl::MutexLock lock(&mu_);
-          for (Ptr<Stone>& place : places_) place = nullptr;
-        }
-      }
-    }
+    const auto step = [&](Owner& owner, int) {
+      Play(owner.mutator(), random);
+      owner.Step(8);
+    };
+    LiveByOwners(*heap_, domain_, threads_, step, [this] {
+      absl::MutexLock lock(&mu_);
+      for (Ptr<Stone>& place : places_) place = nullptr;
+    });
   }
 
   void Play(Mutator& mutator, std::mt19937_64& random) {

@@ -5,7 +5,6 @@
 
 #include <memory>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,39 +15,10 @@
 #include "heap/rc/ptr.h"
 #include "heap/ref.h"
 #include "heap/reflect.h"
-#include "heap/type_name.h"
 
 namespace ebb::rc {
 
 namespace internal {
-
-// A T that is traced, and holds counted references: the object is nothing else.
-template <typename T>
-class Holder {
- public:
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored \
-    "-Wmissing-field-initializers"  // fewer arguments than members: as T{}
-  template <typename... Args>
-  explicit Holder(Args&&... args) : value{std::forward<Args>(args)...} {}
-#pragma GCC diagnostic pop
-  Holder(const Holder&) = delete;
-  Holder& operator=(const Holder&) = delete;
-
-  T value;
-
-  EBB_FIELDS(Holder, value)
-};
-
-// Nothing of it is destroyed: its Fields are counted down by the HolderTable.
-template <typename T>
-inline constexpr CountedType kHolderDescriptor = {
-    .name = ebb::internal::TypeName<T>(),
-    .destroy = nullptr,
-    .finalize = nullptr,
-    .is_uncollectable = false,
-    .field_offsets = kFieldOffsets<T>.data(),
-    .field_count = static_cast<uint32_t>(kFieldOffsets<T>.size())};
 
 // What is wrong with T as a holder is an error that says what to do.
 template <typename T>
@@ -115,10 +85,5 @@ absl::StatusOr<Ref<T>> TryNewHolder(Args&&... args) {
 }
 
 }  // namespace ebb::rc
-
-template <typename T>
-inline constexpr const ebb::rc::internal::CountedType*
-    ebb::internal::kCountedType<ebb::rc::internal::Holder<T>> =
-        &ebb::rc::internal::kHolderDescriptor<T>;
 
 #endif  // EBB_HEAP_RC_HOLDER_H_

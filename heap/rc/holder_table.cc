@@ -10,7 +10,7 @@ namespace ebb::rc::internal {
 
 namespace {
 
-// So many are looked at while the lock is held, for which who makes a holder waits.
+// So many are looked at, or taken out, while the lock is held: who makes a holder waits for it.
 constexpr size_t kLooksAtOnce = 256;
 
 const CountedType& HolderType(uintptr_t object) { return *ebb::internal::TypeOf(object).counted; }
@@ -116,7 +116,7 @@ void HolderTable::ForEach(absl::FunctionRef<void(const CountedType& type, uintpt
 
 void HolderTable::MakeRoomToEmpty() {
   absl::MutexLock lock(&mu_);
-  Reserve(dropped_, dropped_.size() + 2 * fields_);
+  Reserve(dropped_, dropped_.size() + 2 * fields_);  // they may be stored to, and die, afterwards
 }
 
 int64_t HolderTable::EmptyIf(absl::FunctionRef<bool(uintptr_t object)> is_garbage,

@@ -47,24 +47,17 @@ class MixedStressTest : public testing::TestWithParam<StressCase> {
  protected:
   void Live(uint64_t seed) {
     std::mt19937_64 random(seed);
-    while (!threads_.time_is_up()) {
-      Mutator mutator(*heap_);
-      Owner owner(domain_, mutator);
-      for (int i = 0; i < 300; ++i) {
-        try {
-          Change(mutator, random);
-          ASSERT_TRUE(Walk(random));
-          if (i % 16 == 0) owner.Step(8);
-          if (i % 50 == static_cast<int>(seed)) {
-            absl::StatusOr<Detection> detection = domain_.Collect(absl::Milliseconds(1));
-            ASSERT_TRUE(detection.ok() || absl::IsResourceExhausted(detection.status()))
-                << detection.status();
-          }
-        } catch (const HeapExhausted&) {
-          ClearAll();
-        }
+    const auto step = [&](Owner& owner, int i) {
+      Change(owner.mutator(), random);
+      ASSERT_TRUE(Walk(random));
+      if (i % 16 == 0) owner.Step(8);
+      if (i % 50 == static_cast<int>(seed)) {
+        absl::StatusOr<Detection> detection = domain_.Collect(absl::Milliseconds(1));
+        ASSERT_TRUE(detection.ok() || absl::IsResourceExhausted(detection.status()))
+            << detection.status();
       }
-    }
+    };
+    LiveByOwners(*heap_, domain_, threads_, step, [this] { ClearAll(); });
   }
 
   // A new ring of a counted and a traced object, which leads to what is in one place, or is led to
@@ -150,8 +143,9 @@ TEST_P(MixedStressTest, RingsOfBothKinds) {
   {
     Mutator mutator(*heap_);
     Owner owner(domain_, mutator);
+    // Relaxed, all: the others have been joined.
     for (int64_t before = -1; before != alive_.load(std::memory_order_relaxed);) {
-      before = alive_.load(std::memory_order_relaxed);  // all have been joined
+      before = alive_.load(std::memory_order_relaxed);
       ASSERT_TRUE(heap_->Collect().ok());
       while (owner.Step()) {
       }

@@ -9,7 +9,8 @@
 
 #include "gtest/gtest.h"
 #include "heap/concurrent_for_test.h"
-#include "heap/rc/domain.h"
+#include "heap/rc/rc.h"
+#include "heap/stress_for_test.h"
 
 namespace ebb::rc {
 
@@ -40,6 +41,23 @@ inline std::vector<StressCase> StressCases() {
     }
   }
   return cases;
+}
+
+// A thread's lives, until the time is up: each with an Owner, and of 300 steps. step(owner, i);
+// drop_all(), where the heap is full.
+template <typename Step, typename DropAll>
+void LiveByOwners(Heap& heap, Domain& domain, const Threads& threads, Step step, DropAll drop_all) {
+  while (!threads.time_is_up()) {
+    Mutator mutator(heap);
+    Owner owner(domain, mutator);
+    for (int i = 0; i < 300; ++i) {
+      try {
+        step(owner, i);
+      } catch (const HeapExhausted&) {
+        drop_all();
+      }
+    }
+  }
 }
 
 }  // namespace ebb::rc
