@@ -16,8 +16,11 @@ thread_local int64_t fails_in = -1;
 
 }  // namespace
 
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return fails_in >= 0 && fails_in-- == 0 ? nullptr : std::malloc(size);
+}
 void* operator new(size_t size) {
-  void* const memory = fails_in >= 0 && fails_in-- == 0 ? nullptr : std::malloc(size);
+  void* const memory = ::operator new(size, std::nothrow);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
