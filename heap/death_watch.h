@@ -20,7 +20,7 @@ class DeathWatch {
   // Where an object is now; 0 if it is dead. What is dead may be read until the call returns.
   using SurvivorOf = absl::FunctionRef<uintptr_t(uintptr_t object)>;
   // When a trace has ended, and nothing dead has been given back; by the thread that runs the
-  // cycle, in a pause or beside running mutators.
+  // cycle, in a pause or beside running mutators, and beside the pauses of minor cycles.
   virtual void AfterTrace(SurvivorOf survivor_of) = 0;
   // The same of a minor cycle, in its pause: of those that were young.
   virtual void AfterMinorCycle(SurvivorOf survivor_of,
@@ -30,7 +30,8 @@ class DeathWatch {
   ~DeathWatch() = default;
 };
 
-// Thread-safe; a watch is called under the lock.
+// Thread-safe; a watch is called under the lock, by several threads at once: the pause of a minor
+// cycle does not wait until a trace has told of all objects.
 class DeathWatches {
  public:
   void Add(DeathWatch& watch) ABSL_LOCKS_EXCLUDED(mu_) {
@@ -43,7 +44,7 @@ class DeathWatches {
   }
   template <typename F>
   void ForEach(F f) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
+    absl::ReaderMutexLock lock(&mu_);
     for (DeathWatch* watch : watches_) f(*watch);
   }
   void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }

@@ -36,7 +36,8 @@ consteval void CheckPart() {
   static_assert(
       mistake != kHandle,
       "Ebb: a managed type has a Ref, Local, Persistent or Weak member. Those are for the "
-      "stack and for ordinary C++ objects: inside a managed object use ebb::Field<T>.");
+      "stack and for ordinary C++ objects: inside a managed object use ebb::Field<T>, "
+      "or ebb::rc::Field<T> to a counted one.");
   static_assert(
       mistake != kVariableSized,
       "Ebb: a String or an array cannot be a member or a type for New, as its size varies. "

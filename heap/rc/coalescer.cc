@@ -179,6 +179,7 @@ StoreLog& Coalescer::TakeLog() {
   StoreLog& log =
       free != logs_.end() ? **free : *logs_.emplace_back(std::make_unique<StoreLog>(*this));
   log.in_use_ = true;
+  log.thread_ = this_thread;
   return log;
 }
 
@@ -188,25 +189,29 @@ void Coalescer::GiveLog(StoreLog& log) {
   if (!log.empty()) has_left_.store(true, std::memory_order_relaxed);  // a hint
 }
 
-absl::Status Coalescer::BeginEager() {
+absl::Status Coalescer::BeginEager(StoreLog& log) {
   {
     absl::MutexLock lock(&mu_);
-    if (eager_ > 0) {
-      ++eager_;
+    if (eager_phases_ > 0) {
+      AddEager(log, 1);
       return absl::OkStatus();
     }
   }
-  return heap_.RunInPause("the end of an epoch of ebb::rc::Stores::kCoalesced", [this] {
+  return heap_.RunInPause("the end of an epoch of ebb::rc::Stores::kCoalesced", [this, &log] {
     absl::MutexLock lock(&mu_);
-    ++eager_;
-    active_.store(false, std::memory_order_relaxed);  // see there
+    AddEager(log, 1);
   });
 }
 
-void Coalescer::EndEager() {
+void Coalescer::EndEager(StoreLog& log) {
   absl::MutexLock lock(&mu_);
-  // Relaxed: see there.
-  if (--eager_ == 0) active_.store(true, std::memory_order_relaxed);
+  AddEager(log, -1);
+}
+
+void Coalescer::AddEager(StoreLog& log, int phases) {
+  log.eager_phases_ += phases;
+  eager_phases_ += phases;
+  active_.store(eager_phases_ == 0, std::memory_order_relaxed);  // see there
 }
 
 void Coalescer::AtPause() {
@@ -242,10 +247,14 @@ void Coalescer::CountLogged() {
   has_left_.store(false, std::memory_order_relaxed);
 }
 
-// In the child, the logs of threads that are not there are for whoever ends the epoch.
+// In the child, the logs of threads that are not there are for whoever ends the epoch; their phases
+// have ended.
 void Coalescer::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step == platform::ForkStep::kInChild) {
     has_left_.store(true, std::memory_order_relaxed);  // a hint
+    for (const std::unique_ptr<StoreLog>& log : logs_) {
+      if (log->in_use_ && log->thread_ != this_thread) AddEager(*log, -log->eager_phases_);
+    }
   }
   platform::LockAcrossFork(mu_, step);
 }

@@ -17,6 +17,7 @@
 #include "heap/heap.h"
 #include "heap/pause_hook.h"
 #include "heap/rc/cell.h"
+#include "heap/rc/thread_index.h"
 #include "platform/address_range.h"
 #include "platform/fork.h"
 
@@ -40,6 +41,8 @@ class StoreLog {
   bool empty() const { return size() == 0; }
   // Whether the epoch should end soon: from here on stores may have to count.
   bool is_due() const { return size() >= kEntries * 3 / 4; }
+  // Whether its Owner is in an eager phase: Coalescer::BeginEager.
+  bool is_eager() const { return eager_phases_ > 0; }
 
  private:
   friend class Coalescer;
@@ -57,7 +60,10 @@ class StoreLog {
   Coalescer& coalescer_;
   const CellTable* const table_;
   const platform::AddressRange copies_;
-  bool in_use_ = false;  // under the coalescer's lock, whose name this class cannot see
+  // Under the coalescer's lock, whose name this class cannot see.
+  bool in_use_ = false;
+  ThreadIndex thread_ = kOwnsNothing;  // while it is in use
+  int eager_phases_ = 0;               // that it is in
   // An atomic, so that a child of a fork finds it as it was between two stores.
   std::atomic<size_t> size_ = 0;
   std::array<Entry, kEntries> entries_;
@@ -109,9 +115,9 @@ class Coalescer final : private ebb::internal::PauseHook {
 
   // Ends the epoch; and until as many EndEager, no other begins: all stores are counted, and all
   // counts are right. A pause, unless there was none of this to do. FailedPrecondition where the
-  // thread must not stop.
-  absl::Status BeginEager() ABSL_LOCKS_EXCLUDED(mu_);
-  void EndEager() ABSL_LOCKS_EXCLUDED(mu_);
+  // thread must not stop. By the thread whose log it is.
+  absl::Status BeginEager(StoreLog& log) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndEager(StoreLog& log) ABSL_LOCKS_EXCLUDED(mu_);
 
   void AtFork(platform::ForkStep step);
   static void AllAtFork(platform::ForkStep step);
@@ -129,6 +135,7 @@ class Coalescer final : private ebb::internal::PauseHook {
   // That of the calling thread's log, if the address is in its heap; else null.
   static Coalescer* OfThisThread(uintptr_t address);
 
+  void AddEager(StoreLog& log, int phases) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AtPause() override ABSL_LOCKS_EXCLUDED(mu_);
   void CountLogged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsForeign(const Cell* cell) const;
@@ -149,7 +156,7 @@ class Coalescer final : private ebb::internal::PauseHook {
 
   absl::Mutex mu_;
   std::vector<std::unique_ptr<StoreLog>> logs_ ABSL_GUARDED_BY(mu_);  // also of threads that left
-  int eager_ ABSL_GUARDED_BY(mu_) = 0;
+  int eager_phases_ ABSL_GUARDED_BY(mu_) = 0;                         // of all logs
 };
 
 inline bool Coalescer::Store(Cell** field, Cell* next) {

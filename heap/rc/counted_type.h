@@ -99,9 +99,24 @@ void DestroyCounted(uintptr_t payload) {
 
 // A type may have a finalizer: static void Finalize(rc::Ptr<T> self), its own or of its base.
 template <typename T>
-concept NamesFinalizer = requires { &T::Finalize; };
-template <typename T>
 concept HasFinalizer = requires(Ptr<T> self) { T::Finalize(std::move(self)); };
+
+// Whether a T has a member of that name, public or not: where a class has two from its bases, the
+// name is ambiguous, and that comes before access. (Nothing can derive from a final class: of its
+// members only public ones are found.)
+struct WithFinalize {
+  int Finalize;
+};
+template <typename T>
+struct AndFinalize : T, WithFinalize {};
+template <typename T>
+consteval bool NamesFinalizer() {
+  if constexpr (!std::is_class_v<T> || std::is_final_v<T>) {
+    return requires { &T::Finalize; };
+  } else {
+    return !requires { &AndFinalize<T>::Finalize; };
+  }
+}
 
 template <typename T>
 void FinalizeCounted(Cell* cell) {
@@ -110,9 +125,9 @@ void FinalizeCounted(Cell* cell) {
 
 template <typename T>
 constexpr auto FinalizerOf() -> void (*)(Cell*) {
-  static_assert(!NamesFinalizer<T> || HasFinalizer<T>,
-                "the Finalize of a counted type T is `static void Finalize(ebb::rc::Ptr<T> self)`: "
-                "give it another name if it is not meant to be a finalizer");
+  static_assert(!NamesFinalizer<T>() || HasFinalizer<T>,
+                "the Finalize of a counted type T is `static void Finalize(ebb::rc::Ptr<T> self)`, "
+                "and public: give it another name if it is not meant to be a finalizer");
   if constexpr (HasFinalizer<T>) return &FinalizeCounted<T>;
   return nullptr;
 }

@@ -10,6 +10,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "heap/rc/counted_type.h"
 #include "heap/rc/cycle_detector_walks.h"
 #include "heap/rc/holder_table.h"
@@ -88,6 +89,7 @@ absl::Status CycleDetector::Decide() {
   } else {
     DecideWhatIsGarbage();
   }
+  LogWhatIsSetAside();
   Execute();
   return absl::OkStatus();
 }
@@ -363,9 +365,7 @@ bool CycleDetector::KeepUncollectable() {
   if (uncollectable_ == 0 && !debug_.save_all) return true;
   const auto take = [this](const CountedType& type, Cell& cell) {
     if (!type.is_uncollectable && !debug_.save_all) return false;
-    if (!cell.RetainCondemned()) return false;
-    LOG_IF(INFO, debug_.uncollectable) << "garbage that is kept: " << type.name;
-    return true;
+    return cell.RetainCondemned();
   };
   return SetAside(kept_, &Detection::kept, take, [this](Place place) { Spare(place); });
 }
@@ -373,9 +373,8 @@ bool CycleDetector::KeepUncollectable() {
 // All of them first: what one of them leads to may have a finalizer too.
 void CycleDetector::SetFinalizableAside() {
   if (with_finalizer_ == 0) return;
-  const auto take = [this](const CountedType& type, Cell& cell) {
+  const auto take = [](const CountedType& type, Cell& cell) {
     if (type.finalize == nullptr || cell.is_cleared()) return false;
-    LOG_IF(INFO, debug_.collectable) << "garbage that is finalized: " << type.name;
     cell.Retain();
     return true;
   };
@@ -419,6 +418,19 @@ bool CycleDetector::SpareUnless(F f) {
 
 void CycleDetector::Spare(Place place) {
   MarkFrom(place, State::kAlive, [](Cell& cell) { cell.Pardon(); });
+}
+
+// Not where it is decided, which may be in a pause: a program's log may want to use the heap.
+void CycleDetector::LogWhatIsSetAside() const {
+  const auto name = [](const Cell* cell) { return CountedTypeOf(cell->Load()).name; };
+  if (debug_.uncollectable) {
+    for (const Cell* cell : absl::MakeSpan(kept_).subspan(kept_before_)) {
+      LOG(INFO) << "garbage that is kept: " << name(cell);
+    }
+  }
+  if (debug_.collectable) {
+    for (const Cell* cell : finalizable_) LOG(INFO) << "garbage that is finalized: " << name(cell);
+  }
 }
 
 // Fields that lead from dead to dead are null from here on, and nothing is counted for that. All of

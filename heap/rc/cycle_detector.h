@@ -97,6 +97,7 @@ class CycleDetector {
   bool SpareWhatIsNamed();
   bool KeepUncollectable();
   void SetFinalizableAside();
+  void LogWhatIsSetAside() const;
   void Execute();
 
   // f(), and the time that it takes is counted. Its Status; ResourceExhausted if it throws

@@ -232,6 +232,63 @@ TEST_P(RcForkTest, StoresOfThreadsThatAreNotThere) {
   EXPECT_EQ(Alive(domain), 0);
 }
 
+// An eager phase of a thread that is not there has ended: in the child stores are logged again.
+struct Waiting {
+  Field<Waiting> next;
+  Mutator* mutator = nullptr;
+  absl::Notification* called = nullptr;
+  absl::Notification* done = nullptr;
+
+  static void Finalize(Ptr<Waiting> self) {
+    const Blocking blocking(*self->mutator);
+    self->called->Notify();
+    self->done->WaitForNotification();
+  }
+};
+
+TEST_P(RcForkTest, APhaseOfAThreadThatIsNotThere) {
+  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
+  Options options = RoomyOptions();
+  options.field_logging = true;
+  const std::unique_ptr<Heap> heap = NewHeap(options);
+  Domain domain(*heap, {.stores = Stores::kCoalesced});
+  Mutator mutator(*heap);
+  Owner owner(domain, mutator);
+  Ptr<Link> kept = MakePtr<Link>(), target = MakePtr<Link>();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(heap->Collect().ok());
+  absl::Notification called, done;
+  std::thread thread([&] {
+    Mutator its_mutator(*heap);
+    Owner its_owner(domain, its_mutator);
+    Ptr<Waiting> waiting = MakePtr<Waiting>(nullptr, &its_mutator, &called, &done);
+    waiting->next = waiting;
+    waiting = nullptr;
+    CHECK_OK(domain.Collect().status());
+  });
+  {
+    const Blocking blocking(mutator);
+    called.WaitForNotification();
+  }
+  EXPECT_TRUE(Fork([&] {
+    kept->next = target;
+    CHECK_EQ(target.use_count(), 1);
+    owner.Step();
+    CHECK_EQ(target.use_count(), 2);
+  }));
+  kept->next = target;
+  EXPECT_EQ(target.use_count(), 2);
+  done.Notify();
+  {
+    const Blocking blocking(mutator);
+    thread.join();
+  }
+  kept = nullptr;
+  target = nullptr;
+  while (owner.Step()) {
+  }
+  EXPECT_EQ(Alive(domain), 0);
+}
+
 // Cycles through traced objects, and holders that die, in a child.
 struct Page;
 struct Leaf {

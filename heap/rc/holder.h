@@ -31,7 +31,7 @@ consteval void CheckHolder() {
   static_assert(kCounting > 0,
                 "ebb::rc::NewHolder makes traced objects that hold counted references: make others "
                 "by Mutator::New");
-  static_assert(!NamesFinalizer<T>,
+  static_assert(!NamesFinalizer<T>(),
                 "a traced object is not finalized: make it by rc::MakePtr, or give its Finalize "
                 "another name");
   static_assert(!IsUncollectable<T>(), "kUncollectable is for objects that rc::MakePtr makes");

@@ -73,7 +73,9 @@ void HolderTable::Bury(uintptr_t object) {
   table_.NoteOrphans();
 }
 
-// What is made meanwhile comes after what there is, and is alive where it is.
+// What is made meanwhile comes after what there is, and is alive where it is. Minor cycles replace
+// too, between two of these looks: what they move goes towards the beginning, or to the end of old_,
+// whose turn comes after that of recent_; and what has been looked at may be again.
 void HolderTable::Replace(std::vector<uintptr_t> HolderTable::* which, SurvivorOf now) {
   for (size_t left = SIZE_MAX; left > 0;) {
     absl::MutexLock lock(&mu_);

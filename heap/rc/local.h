@@ -202,6 +202,10 @@ bool operator==(const Local<T>& a, std::nullptr_t) {
 
 }  // namespace ebb::rc
 
+// What an object cannot have as a member.
+template <typename T>
+inline constexpr bool ebb::internal::kIsHandle<ebb::rc::Local<T>> = true;
+
 // Arguments of MakePtr are passed by value, and counted.
 template <typename A, typename T>
 struct ebb::internal::Passed<A, ebb::rc::Local<T>> {

@@ -5,6 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/log/log_entry.h"
+#include "absl/log/log_sink.h"
+#include "absl/log/log_sink_registry.h"
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
 #include "heap/rc/holder_table.h"
@@ -316,6 +320,49 @@ TEST_F(MixedCyclesTest, Finalizers) {
     Collect(*this);
     EXPECT_EQ(alive(), 0);
   }
+}
+
+// A log that uses the heap: nothing is logged in the pause.
+TEST_F(MixedCyclesTest, ALogMayUseTheHeap) {
+  struct Collecting : absl::LogSink {
+    explicit Collecting(Heap& collected) : heap(collected) { absl::AddLogSink(this); }
+    ~Collecting() override { absl::RemoveLogSink(this); }
+    void Send(const absl::LogEntry& entry) override {
+      if (!absl::StrContains(entry.text_message(), "garbage that is")) return;
+      ++sent;
+      EXPECT_TRUE(heap.Collect().ok()) << entry.text_message();
+    }
+
+    Heap& heap;
+    int sent = 0;
+  };
+  struct Holding;
+  struct Finalized {
+    ebb::Field<Holding> holding;
+    static void Finalize(Ptr<Finalized>) {}
+  };
+  struct Holding {
+    ebb::Field<Holding> next;
+    Field<Finalized> object;
+  };
+  const auto make = [this] {
+    const Ptr<Finalized> made = MakePtr<Finalized>();
+    ebb::Local<Holding> holding(mutator, NewHolder<Holding>(nullptr, made));
+    made->holding = NewHolder<Holding>(holding, nullptr);
+  };
+  Collecting sink(*heap);
+  domain.SetDebug({.collectable = true});
+  make();
+  EXPECT_EQ(Collect(*this).finalized, 1);
+  EXPECT_EQ(sink.sent, 2);  // and it is destroyed
+  domain.SetDebug({.uncollectable = true, .save_all = true});
+  make();
+  EXPECT_EQ(Collect(*this).kept, 1);
+  EXPECT_EQ(sink.sent, 3);
+  domain.SetDebug({});
+  domain.TakeGarbage();
+  Collect(*this);
+  EXPECT_EQ(alive(), 0);
 }
 
 TEST_F(MixedCyclesTest, OwnedByAnotherThread) {

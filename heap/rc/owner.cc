@@ -141,16 +141,16 @@ bool Owner::IsEpochOfUse() const {
 
 Owner::EagerPhase::EagerPhase(Owner& owner, bool wanted) : owner_(owner) {
   if (!wanted || owner.log_ == nullptr) return;
-  status_ = owner.domain_->coalescer()->BeginEager();
+  const bool is_first = !owner.log_->is_eager();
+  status_ = owner.domain_->coalescer()->BeginEager(*owner.log_);
   has_begun_ = status_.ok();
   // Stores that were not counted may have been of what waits.
-  if (has_begun_ && owner.eager_phases_++ == 0) owner.waiting_.MakeNewDue();
+  if (has_begun_ && is_first) owner.waiting_.MakeNewDue();
 }
 
 Owner::EagerPhase::~EagerPhase() {
   if (!has_begun_) return;
-  --owner_.eager_phases_;
-  owner_.domain_->coalescer()->EndEager();
+  owner_.domain_->coalescer()->EndEager(*owner_.log_);
 }
 
 bool Owner::MayDestroy() const { return Mutator::Current(domain_->heap()) == &mutator_; }

@@ -119,7 +119,7 @@ class Owner {
   // Whether this thread may touch the heap.
   bool MayDestroy() const;
   // Whether what waits can be judged: counts say all but what Locals name.
-  bool MayJudge() const { return log_ == nullptr || eager_phases_ > 0; }
+  bool MayJudge() const { return log_ == nullptr || log_->is_eager(); }
   bool HasReady() const { return waiting_.has_ready() && MayJudge(); }
   // In a coalesced domain: whether Step ends the epoch, as something dies or may die.
   bool IsEpochOfUse() const;
@@ -208,7 +208,6 @@ class Owner {
   internal::CellList dead_;            // their objects wait to be destroyed
   internal::CellList dropped_;         // by the destructor that runs
   internal::StoreLog* log_ = nullptr;  // null if the domain counts eagerly
-  int eager_phases_ = 0;               // of this thread's
   internal::ZeroCountLists waiting_;
   // Objects made until waiting_ is looked at again.
   int64_t round_in_ = kMadePerRound;
