@@ -42,6 +42,10 @@ class DeathWatches {
     absl::MutexLock lock(&mu_);
     std::erase(watches_, &watch);
   }
+  bool empty() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::ReaderMutexLock lock(&mu_);
+    return watches_.empty();
+  }
   template <typename F>
   void ForEach(F f) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::ReaderMutexLock lock(&mu_);
@@ -50,7 +54,7 @@ class DeathWatches {
   void AtFork(platform::ForkStep step) { platform::LockAcrossFork(mu_, step); }
 
  private:
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::vector<DeathWatch*> watches_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -5,6 +5,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
+#include "absl/log/check.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "heap/heap_core.h"
@@ -29,6 +30,9 @@ absl::StatusOr<Options> FromEnvironment(const Options& options) {
 Heap::Heap(std::shared_ptr<internal::HeapCore> core) : core_(std::move(core)) {}
 
 Heap::~Heap() {
+  CHECK(core_->watches().empty())
+      << "an ebb::Heap is destroyed before an ebb::rc::Domain of it, or before the last Owner of "
+         "one: destroy these first, as by declaring them after the heap";
   core_->cleanups().RunAll();
   core_->ClearRoots();
 }

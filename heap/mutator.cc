@@ -221,7 +221,8 @@ absl::Status Mutator::CheckThread(const char* what) const {
   if (IsThisThreads(*this)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(what, " by ", ThreadName(), " with the Mutator of ", thread_name_,
-                   ": each thread makes an ebb::Mutator of its own"));
+                   ", or one that has gone: each thread makes an ebb::Mutator of its own, which "
+                   "outlives what is made with it"));
 }
 
 absl::Status Mutator::CheckMayStop(const char* what) const {
@@ -244,8 +245,9 @@ absl::Status Mutator::CheckThreadMayStop(const char* what) {
     if (m->no_safepoint_scopes_ > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat(what, " by ", m->thread_name_,
-                       " in a NoSafepoint scope, or in an exhaustion handler: a safepoint may not "
-                       "happen there"));
+                       " in a NoSafepoint scope, an exhaustion handler, the constructor of a managed "
+                       "object or the destructor of a counted one: a safepoint may not happen there "
+                       "(a counted type's Finalize may allocate)"));
     }
   }
   return absl::OkStatus();
@@ -308,7 +310,7 @@ void Mutator::ForEachLocal(absl::FunctionRef<void(std::atomic<uintptr_t>&)> visi
 
 void Mutator::Throw(absl::Status status) {
   if (absl::IsResourceExhausted(status)) throw HeapExhausted(std::move(status));
-  throw MisuseError(status.ToString());
+  throw MisuseError(std::string(status.message()));
 }
 
 void Mutator::StressCollect() {

@@ -32,7 +32,8 @@ consteval void CheckPart() {
                 "object by ebb::Field<T>, anything else by a pointer.");
   static_assert(mistake != kRawPointer,
                 "Ebb: a managed type has a raw pointer to a managed object. Objects move, and the "
-                "collector does not see raw pointers: use ebb::Field<T>.");
+                "collector does not see raw pointers: use ebb::Field<T>, or ebb::rc::Field<T> to a "
+                "counted one.");
   static_assert(
       mistake != kHandle,
       "Ebb: a managed type has a Ref, Local, Persistent or Weak member. Those are for the "
@@ -68,9 +69,11 @@ consteval void CheckPart() {
                 "members with EBB_FIELDS(Type, member...) in the class.");
   static_assert(mistake != kNotRelocatable,
                 "Ebb: a managed type has a part with a destructor, as std::string, std::vector and "
-                "std::unique_ptr have. Objects move by memcpy and their destructors never run: use "
-                "ebb::String, ebb::Array or ebb::Field, or keep that part outside the heap. If it "
-                "may be moved so and never destroyed, specialise ebb::kTriviallyRelocatable.");
+                "std::unique_ptr have. Objects move by memcpy, and destructors of traced ones never "
+                "run. Name the members of a class of your own with EBB_FIELDS(Type, member...); of "
+                "others use ebb::String, ebb::Array or ebb::Field, or keep that part outside the "
+                "heap. If it may be moved so (and, in a traced object, never destroyed), specialise "
+                "ebb::kTriviallyRelocatable.");
   static_assert(
       mistake != kNoFields,
       "Ebb: the members of a class with constructors or private members are unknown. Name "

@@ -126,7 +126,7 @@ consteval TypeInfo MakeTypeInfo() {
     type.kind = ObjectKind::kFixed;
     type.align16 = alignof(T) > 8;
     type.object_bytes = static_cast<uint32_t>(kHeaderBytes + ((sizeof(T) + 7) & ~size_t{7}));
-    type.name = TypeName<T>();
+    type.name = TypeName<typename KnownAs<T>::type>();
     type.counted = kCountedType<T>;
     SetReferences<T>(type);
   }

@@ -25,6 +25,12 @@ consteval std::string_view TypeName() {
   return whole.substr(before, whole.size() - before - after);
 }
 
+// What a user calls a T: another type, if T only wraps that.
+template <typename T>
+struct KnownAs {
+  using type = T;
+};
+
 // "T[]", in static storage.
 template <typename T>
 inline constexpr auto kArrayTypeName = [] {

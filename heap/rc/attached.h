@@ -12,6 +12,7 @@
 #include "heap/mutator.h"
 #include "heap/rc/domain.h"
 #include "heap/rc/domain_state.h"
+#include "heap/rc/no_memory.h"
 #include "heap/rc/owner.h"
 
 namespace ebb::rc::internal {
@@ -28,7 +29,7 @@ class Attached {
       if (mutator == nullptr) mutator = &own_mutator_.emplace(heap);
       owner_ = &own_owner_.emplace(domain, *mutator);
     } catch (const std::bad_alloc&) {
-      status_ = absl::ResourceExhaustedError(absl::StrCat(what, ": no memory to attach a thread"));
+      status_ = NoMemory(what, "no memory to attach a thread");
     } catch (const std::exception& error) {
       status_ = absl::FailedPreconditionError(
           absl::StrCat(what, ": this thread cannot attach: ", error.what()));

@@ -136,7 +136,7 @@ void CellTable::AddOrphans(Orphans orphans) {
       orphans_.dead.PushAll(orphans.dead);
       orphans_.waiting.PushAll(orphans.waiting);
       orphans_.callbacks.Append(std::move(orphans.callbacks));
-      has_orphans_.store(!orphans_.empty(), std::memory_order_relaxed);  // a hint
+      if (!orphans_.empty()) NoteOrphans();  // only who takes them over clears that: see there
       return;
     }
   }

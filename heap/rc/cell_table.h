@@ -195,7 +195,7 @@ class CellTable {
   // A hint: relaxed, as what it hints at is read under the lock.
   bool has_orphans() const { return has_orphans_.load(std::memory_order_relaxed); }
   Orphans TakeOrphans() ABSL_LOCKS_EXCLUDED(mu_);
-  // There is something else for such a thread to take over: HolderTable's.
+  // There is something for such a thread to take over: HolderTable's, too.
   void NoteOrphans() { has_orphans_.store(true, std::memory_order_relaxed); }  // a hint
 
   CallbackTable& callbacks() { return callbacks_; }

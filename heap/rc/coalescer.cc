@@ -162,12 +162,10 @@ bool Coalescer::StoreSlow(Cell** field, Cell* next, StoreLog* log) {
     return true;
   }
   if (log == nullptr || !active_.load(std::memory_order_relaxed) ||  // see there
-      IsForeign(before) || IsForeign(next) || log->size() == StoreLog::kEntries) {
+      IsForeign(before) || IsForeign(next) || log->size_ == StoreLog::kEntries) {
     return false;
   }
-  log->entries_[log->size()] = {field, before};
-  // Release: nobody reads it before a pause but a child of a fork, which finds the entry whole.
-  log->size_.store(log->size() + 1, std::memory_order_release);
+  log->entries_[log->size_++] = {field, before};
   spaces_.Remember(address);
   slot.store(next, std::memory_order_relaxed);
   return true;
@@ -179,7 +177,7 @@ StoreLog& Coalescer::TakeLog() {
   StoreLog& log =
       free != logs_.end() ? **free : *logs_.emplace_back(std::make_unique<StoreLog>(*this));
   log.in_use_ = true;
-  log.thread_ = this_thread;
+  log.thread_ = std::this_thread::get_id();
   return log;
 }
 
@@ -223,7 +221,7 @@ void Coalescer::AtPause() {
 // Nothing is destroyed here: what has no count waits, as Locals might name it.
 void Coalescer::CountLogged() {
   for (const std::unique_ptr<StoreLog>& log : logs_) {
-    for (size_t i = 0; i < log->size(); ++i) {
+    for (size_t i = 0; i < log->size_; ++i) {
       StoreLog::Entry& entry = log->entries_[i];
       const uintptr_t address = reinterpret_cast<uintptr_t>(entry.field);
       if (!spaces_.Forget(address)) continue;  // it has been destroyed
@@ -237,10 +235,10 @@ void Coalescer::CountLogged() {
     }
   }
   for (const std::unique_ptr<StoreLog>& log : logs_) {
-    for (size_t i = 0; i < log->size(); ++i) {
+    for (size_t i = 0; i < log->size_; ++i) {
       if (Cell* const before = log->entries_[i].before; before != nullptr) before->Release();
     }
-    log->size_.store(0, std::memory_order_relaxed);  // in a pause
+    log->size_ = 0;
   }
   // Relaxed, both: in a pause, where no Field is logged any more; a hint.
   has_foreign_.store(false, std::memory_order_relaxed);
@@ -253,7 +251,7 @@ void Coalescer::AtFork(platform::ForkStep step) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (step == platform::ForkStep::kInChild) {
     has_left_.store(true, std::memory_order_relaxed);  // a hint
     for (const std::unique_ptr<StoreLog>& log : logs_) {
-      if (log->in_use_ && log->thread_ != this_thread) AddEager(*log, -log->eager_phases_);
+      if (log->thread_ != std::this_thread::get_id()) AddEager(*log, -log->eager_phases_);
     }
   }
   platform::LockAcrossFork(mu_, step);

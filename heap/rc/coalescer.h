@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,7 +18,6 @@
 #include "heap/heap.h"
 #include "heap/pause_hook.h"
 #include "heap/rc/cell.h"
-#include "heap/rc/thread_index.h"
 #include "platform/address_range.h"
 #include "platform/fork.h"
 
@@ -38,9 +38,9 @@ class StoreLog {
 
   explicit StoreLog(Coalescer& coalescer);
 
-  bool empty() const { return size() == 0; }
+  bool empty() const { return size_ == 0; }
   // Whether the epoch should end soon: from here on stores may have to count.
-  bool is_due() const { return size() >= kEntries * 3 / 4; }
+  bool is_due() const { return size_ >= kEntries * 3 / 4; }
   // Whether its Owner is in an eager phase: Coalescer::BeginEager.
   bool is_eager() const { return eager_phases_ > 0; }
 
@@ -54,18 +54,14 @@ class StoreLog {
   // Where a Field that is logged already lies in the copy space, and to store is all there is to
   // do.
   bool TryStoreAgain(Cell** field, Cell* next);
-  // Relaxed: the thread's own; the pause orders it for who reads it there.
-  size_t size() const { return size_.load(std::memory_order_relaxed); }
-
   Coalescer& coalescer_;
   const CellTable* const table_;
   const platform::AddressRange copies_;
   // Under the coalescer's lock, whose name this class cannot see.
   bool in_use_ = false;
-  ThreadIndex thread_ = kOwnsNothing;  // while it is in use
-  int eager_phases_ = 0;               // that it is in
-  // An atomic, so that a child of a fork finds it as it was between two stores.
-  std::atomic<size_t> size_ = 0;
+  std::thread::id thread_;  // while it is in use
+  int eager_phases_ = 0;    // that it is in
+  size_t size_ = 0;
   std::array<Entry, kEntries> entries_;
 };
 

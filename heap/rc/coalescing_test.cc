@@ -1,5 +1,6 @@
 // Domains with Stores::kCoalesced. The differential test is counting_model_test.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -366,14 +367,19 @@ TEST_F(CoalescingTest, LazyDomainsDestroyAFewAtATime) {
 }
 
 TEST(CoalescedDomainTest, GoesWithWhatIsLogged) {
-  Counting c(kCoalescedDomain);
+  std::vector<int64_t> log;
   {
-    Domain eager(*c.heap);
-    Owner owner(eager, c.mutator);
-    MakePtr<Link>();
+    Counting c(kCoalescedDomain);
+    {
+      Domain eager(*c.heap);
+      Owner owner(eager, c.mutator);
+      MakePtr<Witness>(nullptr, nullptr, &log, 1);
+    }
+    const Ptr<Witness> a = MakePtr<Witness>(nullptr, nullptr, &log, 2);
+    a->left = MakePtr<Witness>(nullptr, nullptr, &log, 3);
   }
-  const Ptr<Link> a = MakePtr<Link>();
-  a->next = MakePtr<Link>();
+  std::ranges::sort(log);
+  EXPECT_EQ(log, std::vector<int64_t>({1, 2, 3}));
 }
 
 // The last Owner goes where it may not stop.

@@ -165,6 +165,10 @@ inline const CountedType& CountedTypeOf(Ref<CountedObject> object) {
 }  // namespace ebb::rc
 
 template <typename T, bool kIsHolder>
+struct ebb::internal::KnownAs<ebb::rc::internal::Whole<T, kIsHolder>> {
+  using type = T;
+};
+template <typename T, bool kIsHolder>
 inline constexpr const ebb::rc::internal::CountedType*
     ebb::internal::kCountedType<ebb::rc::internal::Whole<T, kIsHolder>> =
         &ebb::rc::internal::kDescriptor<T, kIsHolder>;

@@ -9,11 +9,11 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/log/log.h"
-#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "heap/rc/counted_type.h"
 #include "heap/rc/cycle_detector_walks.h"
 #include "heap/rc/holder_table.h"
+#include "heap/rc/no_memory.h"
 #include "heap/ref.h"
 #include "heap/region_walk.h"
 #include "platform/clock.h"
@@ -29,11 +29,11 @@ constexpr char kWhat[] = "ebb::rc::Domain::Collect";
 // heaps.
 constexpr absl::Duration kWaitBetweenSafepoints = absl::Microseconds(200);
 
-absl::Status NoMemory(std::string_view what) {
-  return absl::ResourceExhaustedError(
-      absl::StrCat("no memory to look for cycles of counted objects, 5 bytes a cell: try again "
-                   "later, or raise the process's memory limit: ",
-                   what));
+absl::Status NoMemoryToDetect(std::string_view why) {
+  return NoMemory(
+      "no memory to look for cycles of counted objects, 5 bytes a cell: try again later, or raise "
+      "the process's memory limit",
+      why);
 }
 
 int32_t Clamp(int64_t count) { return static_cast<int32_t>(std::min<int64_t>(count, kMany)); }
@@ -43,7 +43,10 @@ int32_t Clamp(int64_t count) { return static_cast<int32_t>(std::min<int64_t>(cou
 absl::Status CycleDetector::RunTimed(absl::FunctionRef<absl::Status()> f) {
   const int64_t start = platform::MonotonicNanos();
   const absl::Cleanup end = [&] {
-    for (const auto& [owner, request] : requests_) OwnerQueues::Get().CancelMerge(owner, *request);
+    for (const auto& [owner, request] : requests_) {
+      // Null if there was no memory for it.
+      if (request != nullptr) OwnerQueues::Get().CancelMerge(owner, *request);
+    }
     requests_.clear();
     figures_.time += absl::Nanoseconds(platform::MonotonicNanos() - start);
   };
@@ -51,14 +54,16 @@ absl::Status CycleDetector::RunTimed(absl::FunctionRef<absl::Status()> f) {
     return f();
   } catch (const std::bad_alloc&) {
     chunks_.Clear();  // so that there is memory for the message
-    return NoMemory("std::bad_alloc");
+    return NoMemoryToDetect("std::bad_alloc");
   }
 }
 
-absl::Status CycleDetector::Look(absl::Duration patience) {
+absl::Status CycleDetector::Look(absl::Duration patience, bool mixed) {
   return RunTimed([&] {
     if (absl::Status status = MakeSideArrays(); !status.ok()) return status;
-    if (absl::Status status = LookAtHolders(); !status.ok()) return status;
+    if (mixed) {
+      if (absl::Status status = LookAtHolders(); !status.ok()) return status;
+    }
     CountFromOutside();
     MarkAlive();
     DecideAboutHolders();
@@ -137,7 +142,7 @@ absl::Status CycleDetector::MakeSideArrays() {
   const std::vector<CellChunk*> chunks = table_.Chunks();
   by_chunk_.reserve(chunks.size());
   if (absl::Status status = chunks_.Make(chunks); !status.ok()) {
-    return NoMemory(status.message());
+    return NoMemoryToDetect(status.message());
   }
   for (SuspectChunk& side : chunks_) by_chunk_[side.chunk] = &side;
   return absl::OkStatus();
@@ -175,7 +180,7 @@ void CycleDetector::CountFromOutside() {
     }
   }
   for (Cell* cell : held_) {
-    PassSafepoint();
+    safepoint_.Pass();
     if (SuspectChunk* side = Find(&cell->chunk()); side != nullptr) --side->counts[cell->index()];
   }
 }
@@ -224,7 +229,7 @@ bool CycleDetector::IsFound(const Cell& cell) {
 }
 
 // Of this domain's objects those that are no suspects lead to something, besides what the heap
-// knows as roots. What is reached by holders is no suspect any more.
+// knows as roots. Suspects that are reached, through holders too, are none any more.
 void CycleDetector::MarkFromRoots(ebb::internal::StoppedHeap& stopped) {
   for (const SuspectChunk& side : chunks_) reachable_->AddAlone(side.chunk->AddressArray());
   stopped.ForEachRoot([this](std::atomic<uintptr_t>& slot) {

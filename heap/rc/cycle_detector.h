@@ -53,12 +53,13 @@ class CycleDetector {
   CycleDetector(const CycleDetector&) = delete;
   CycleDetector& operator=(const CycleDetector&) = delete;
 
-  // Looks for garbage. Waits up to `patience` for threads that own suspects; what they do not merge
-  // by then counts as alive. ResourceExhausted if there is no memory for the side arrays and
-  // requests: then nothing has been found, and each count is right, but some have been merged.
-  // O(cells, and Fields of suspects) for each of some passes: three over Fields if nothing is
-  // spared, and at worst one more for each suspect that is.
-  absl::Status Look(absl::Duration patience);
+  // Looks for garbage; for cycles through traced objects only if it is `mixed`. Waits up to
+  // `patience` for threads that own suspects; what they do not merge by then counts as alive.
+  // ResourceExhausted if there is no memory for the side arrays and requests: then nothing has been
+  // found, and each count is right, but some have been merged. O(cells, and Fields of suspects) for
+  // each of some passes: three over Fields if nothing is spared, and at worst one more for each
+  // suspect that is.
+  absl::Status Look(absl::Duration patience, bool mixed);
   // The same once more, when the finalizers have been called, but only at what these may have
   // reached: it is garbage unless they have revived it.
   absl::Status LookAgain(absl::Duration patience);
@@ -82,7 +83,7 @@ class CycleDetector {
   using State = SuspectChunk::State;
   using Place = SuspectPlace;
 
-  // The phases, in order. Memory is needed by the first six, and by Decide where holders are at
+  // The phases, in order. Memory is needed by the first seven, and by Decide where holders are at
   // stake: if there is none then, what was condemned is pardoned.
   absl::Status MakeSideArrays();
   absl::Status LookAtHolders();

@@ -11,6 +11,7 @@
 #include "absl/base/const_init.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
+#include "absl/log/check.h"
 #include "absl/log/log.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -99,7 +100,7 @@ const DomainOptions& Checked(const DomainOptions& options) {
 }  // namespace
 
 void Listener::OnException(Called called, std::string_view type) {
-  LOG(ERROR) << NameOf(called) << " of a counted object " << type
+  LOG(ERROR) << NameOf(called) << " of a counted object" << (type.empty() ? "" : " ") << type
              << " has thrown: " << WhatIsThrown();
 }
 
@@ -139,8 +140,9 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
       listener_(options.listener != nullptr ? *options.listener : default_listener_),
       thresholds_{options.detect_after, options.detect_share},
       automatic_(options.detect != Detect::kOnDemand) {
-  SetNextDetection(/*dead=*/0);
+  SetNextDetection(/*dead=*/0, /*mixed=*/true);
   absl::Cleanup close = [this] {
+    if (coalescer_ != nullptr) coalescer_->Close();
     holders_ = nullptr;
     table_.Close();
   };
@@ -148,13 +150,13 @@ DomainState::DomainState(Heap& heap, const DomainOptions& options)
   if (options.stores == Stores::kCoalesced) {
     coalescer_ = Coalescer::New(heap, table_);
   }
-  std::move(close).Cancel();
   [[maybe_unused]] static const bool once = [] {
     ebb::internal::ForkRegistry::Get().AddHook(&internal::AtFork);
     return true;
   }();
   absl::MutexLock lock(&domains_mu);
   Domains().push_back(this);
+  std::move(close).Cancel();
 }
 
 DomainState::~DomainState() {
@@ -231,9 +233,10 @@ void DomainState::BeginDetection() {
   Tell([this] { listener_.OnDetectionStart(); });
 }
 
-void DomainState::EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead) {
+void DomainState::EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead,
+                               bool mixed) {
   if (detection.ok()) {
-    SetNextDetection(dead);
+    SetNextDetection(dead, mixed);
     absl::MutexLock lock(&mu_);
     ++totals_.detections;
     totals_.detected.visited += detection->visited;
@@ -326,21 +329,30 @@ int64_t DomainState::CellsUntilDetection() const {
   return std::max<int64_t>(detect_at_.load(std::memory_order_relaxed) - table_.cells_in_use(), 0);
 }
 
-void DomainState::SetNextDetection(int64_t dead) {
+void DomainState::SetNextDetection(int64_t dead, bool mixed) {
   const int64_t now = table_.cells_in_use() - dead;
   absl::MutexLock lock(&mu_);
   in_use_after_last_ = std::max<int64_t>(now, 0);  // others take and give cells meanwhile
+  if (mixed || in_use_after_last_ < in_use_after_mixed_) in_use_after_mixed_ = in_use_after_last_;
   UpdateDetectAt();
 }
 
-void DomainState::UpdateDetectAt() {
-  const double share = static_cast<double>(in_use_after_last_) * thresholds_.detect_share;
+int64_t DomainState::MoreThan(int64_t in_use) const {
+  const double share = static_cast<double>(in_use) * thresholds_.detect_share;
   // No number: an infinite share of nothing.
   const int64_t by_share =
       share < static_cast<double>(kNeverSoMany) ? static_cast<int64_t>(share) : kNeverSoMany;
-  const int64_t more = std::max(std::min(thresholds_.detect_after, kNeverSoMany), by_share);
+  return std::max(std::min(thresholds_.detect_after, kNeverSoMany), by_share);
+}
+
+void DomainState::UpdateDetectAt() {
   // Relaxed: see detect_at_.
-  detect_at_.store(in_use_after_last_ + more, std::memory_order_relaxed);
+  detect_at_.store(in_use_after_last_ + MoreThan(in_use_after_last_), std::memory_order_relaxed);
+}
+
+bool DomainState::IsMixedDue() const {
+  absl::MutexLock lock(&mu_);
+  return in_use_after_last_ > in_use_after_mixed_ + MoreThan(in_use_after_mixed_);
 }
 
 absl::Status DomainState::SetThresholds(const DetectionThresholds& thresholds) {
@@ -391,13 +403,16 @@ void Domain::DetectIfDue() {
   absl::Status status = attached.status();
   if (status.ok()) {
     attached.owner().Step();  // as in Owner::Collect
-    status = attached.owner().DetectInTurn(kPatience).status();
+    status = attached.owner().DetectInTurn(kPatience, state_->IsMixedDue()).status();
   }
   if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
 }
 
 Domain::~Domain() {
   if (detecting_thread_ != nullptr) {
+    CHECK(internal::DomainState::DetectionTurn::OfThisThread() != state_.get())
+        << "an ebb::rc::Domain with Detect::kBackground is destroyed by what a detection of it "
+           "calls: destroy it outside";
     state_->set_detecting_thread(nullptr);
     Mutator::ParkThread(/*except=*/nullptr);  // a detection passes safepoints
     detecting_thread_ = nullptr;

@@ -62,8 +62,10 @@ struct Detection {
   int64_t holders = 0;
   absl::Duration time;  // with the wait for other threads, without destructors and finalizers
   // Of this, the time in which it was decided what is garbage with all mutators of the heap
-  // stopped: none, unless suspects, to some of which holders refer, lead to traced objects. Not in
-  // it: a look at the holders, O(their number), and the end of an epoch.
+  // stopped: none, unless suspects, to some of which holders refer, lead to traced objects that
+  // have references; and no automatic detection has one before the cells in use are more, by the
+  // thresholds, than after the last that looked for cycles through traced objects, or the least
+  // since. Not in it: a look at the holders, O(their number), and the end of an epoch.
   absl::Duration pause;
 };
 
@@ -145,10 +147,12 @@ struct DomainStats {
 // parent, by the thread that is there; what other threads referred to stays alive for good, and
 // what waited to be destroyed by them waits for ever. What is alive when it goes, since a reference
 // was left or in cycles, is logged, with the most frequent types, and its destructors do not run
-// (call Collect first, where there may be cycles); a reference that was left reads as null from
-// then on. To destroy one while anything is alive, or with a thread of its own
-// (Detect::kBackground), is a safepoint; the latter is not for what that thread calls. A Domain
-// that is destroyed while threads are attached goes with the last of them.
+// (call Collect first, where there may be cycles); from then on get() of a reference that was left,
+// and of what an Upgrade gives back, is null, though such a reference does not equal nullptr. In a
+// NoSafepoint scope, no other thread may be storing to Fields of a coalesced domain that goes. To
+// destroy one while anything is alive, or with a thread of its own (Detect::kBackground), is a
+// safepoint; the latter is not for what that thread calls. A Domain that is destroyed while threads
+// are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());
@@ -259,6 +263,8 @@ class Domain {
  private:
   // The job of the domain's own thread.
   void DetectIfDue();
+  // `what`: which question wants it.
+  absl::Status VisitObjects(const char* what, absl::FunctionRef<bool(const AnyPtr&)> visit);
 
   const std::shared_ptr<internal::DomainState> state_;
   std::unique_ptr<ebb::internal::JobThread> detecting_thread_;  // null: there is none

@@ -5,7 +5,6 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "heap/rc/any_ptr.h"
 #include "heap/rc/attached.h"
 #include "heap/rc/cell.h"
@@ -43,8 +42,8 @@ absl::Status Ask(Domain& domain, const char* what, absl::FunctionRef<absl::Statu
   return attached.owner().Ask(what, question);
 }
 
-absl::Status NoMemory(const char* what) {
-  return absl::ResourceExhaustedError(absl::StrCat(what, ": no memory for the answer"));
+absl::Status NoMemoryToAnswer(const char* what) {
+  return internal::NoMemory(what, "no memory for the answer");
 }
 
 // The answer that ask(answer) gives.
@@ -54,7 +53,7 @@ absl::StatusOr<std::vector<AnyPtr>> Answer(const char* what, F ask) {
   try {
     if (absl::Status status = ask(answer); !status.ok()) return status;
   } catch (const std::bad_alloc&) {
-    return NoMemory(what);
+    return NoMemoryToAnswer(what);
   }
   return answer;
 }
@@ -114,13 +113,16 @@ bool Domain::IsFinalized(const AnyPtr& object) {
 }
 
 absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) {
-  constexpr char kWhat[] = "ebb::rc::Domain::VisitObjects";
-  return Ask(*this, kWhat, [&] {
+  return VisitObjects("ebb::rc::Domain::VisitObjects", visit);
+}
+
+absl::Status Domain::VisitObjects(const char* what, absl::FunctionRef<bool(const AnyPtr&)> visit) {
+  return Ask(*this, what, [&] {
     std::vector<CellChunk*> chunks;
     try {
       chunks = state_->table().Chunks();
     } catch (const std::bad_alloc&) {
-      return NoMemory(kWhat);
+      return NoMemoryToAnswer(what);
     }
     internal::SafepointNowAndThen safepoint;
     for (CellChunk* chunk : chunks) {
@@ -135,8 +137,9 @@ absl::Status Domain::VisitObjects(absl::FunctionRef<bool(const AnyPtr&)> visit) 
 }
 
 absl::StatusOr<std::vector<AnyPtr>> Domain::Objects() {
-  return Answer("ebb::rc::Domain::Objects", [this](std::vector<AnyPtr>& objects) {
-    return VisitObjects([&](const AnyPtr& object) {
+  constexpr char kWhat[] = "ebb::rc::Domain::Objects";
+  return Answer(kWhat, [&](std::vector<AnyPtr>& objects) {
+    return VisitObjects(kWhat, [&](const AnyPtr& object) {
       objects.push_back(object);
       return true;
     });
@@ -144,10 +147,11 @@ absl::StatusOr<std::vector<AnyPtr>> Domain::Objects() {
 }
 
 absl::StatusOr<std::vector<AnyPtr>> Domain::Referrers(absl::Span<const AnyPtr> objects) {
-  return Answer("ebb::rc::Domain::Referrers", [&](std::vector<AnyPtr>& referrers) {
+  constexpr char kWhat[] = "ebb::rc::Domain::Referrers";
+  return Answer(kWhat, [&](std::vector<AnyPtr>& referrers) {
     absl::flat_hash_set<const Cell*> wanted;
     for (const AnyPtr& object : objects) wanted.insert(object.cell());
-    return VisitObjects([&](const AnyPtr& object) {
+    return VisitObjects(kWhat, [&](const AnyPtr& object) {
       bool refers = false;
       ForEachReferent(object, [&](Cell& cell) { refers = refers || wanted.contains(&cell); });
       if (refers) referrers.push_back(object);

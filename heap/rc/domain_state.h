@@ -79,9 +79,10 @@ class DomainState {
     DomainState& domain_;
     bool has_begun_;
   };
-  // Around what is done in such a turn. `dead` of the cells in use are about to be free.
+  // Around what is done in such a turn. `dead` of the cells in use are about to be free; it was
+  // `mixed` if it looked for cycles through traced objects, too.
   void BeginDetection();
-  void EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead)
+  void EndDetection(const absl::StatusOr<Detection>& detection, int64_t dead, bool mixed)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   DetectionDebug debug() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -110,6 +111,9 @@ class DomainState {
   bool IsDetectionDue() const;
   // How many cells may be taken until one is due; 0 if it is.
   int64_t CellsUntilDetection() const;
+  // Whether the next automatic one is to be mixed: if the last one left so many more cells in use
+  // than there were after the last mixed one.
+  bool IsMixedDue() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // What one thread does is counted in.
@@ -119,7 +123,9 @@ class DomainState {
   };
 
   // `dead` of the cells in use are about to be free.
-  void SetNextDetection(int64_t dead) ABSL_LOCKS_EXCLUDED(mu_);
+  void SetNextDetection(int64_t dead, bool mixed) ABSL_LOCKS_EXCLUDED(mu_);
+  // How many cells more than those in use, by the thresholds, make a detection due.
+  int64_t MoreThan(int64_t in_use) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void UpdateDetectAt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AtFork(platform::ForkStep step);
   // What it has done and leaves behind. When it goes.
@@ -140,7 +146,8 @@ class DomainState {
   DetectionDebug debug_ ABSL_GUARDED_BY(mu_);
   std::vector<Cell*> garbage_ ABSL_GUARDED_BY(mu_);
   DetectionThresholds thresholds_ ABSL_GUARDED_BY(mu_);
-  int64_t in_use_after_last_ ABSL_GUARDED_BY(mu_) = 0;  // cells, as the last detection ended
+  int64_t in_use_after_last_ ABSL_GUARDED_BY(mu_) = 0;   // cells, as the last detection ended
+  int64_t in_use_after_mixed_ ABSL_GUARDED_BY(mu_) = 0;  // the least since the last mixed one
   std::atomic<bool> automatic_;
   // In cells in use; changed under the lock. Relaxed: a hint until one's turn has begun.
   std::atomic<int64_t> detect_at_;

@@ -17,28 +17,11 @@
 #include "gtest/gtest.h"
 #include "heap/fork_for_test.h"
 #include "heap/rc/rc.h"
+#include "heap/rc/rc_fork_for_test.h"
 #include "platform/thread.h"
 
 namespace ebb::rc {
 namespace {
-
-struct Link {
-  Field<Link> next;
-  int64_t value = 0;
-};
-
-Ptr<Link> Ring(int length) {
-  Ptr<Link> first = MakePtr<Link>();
-  Ptr<Link> last = first;
-  for (int i = 1; i < length; ++i) last = last->next = MakePtr<Link>(nullptr, i);
-  last->next = first;
-  return first;
-}
-
-int64_t Alive(const Domain& domain) {
-  const DomainStats stats = domain.stats();
-  return stats.made - stats.destroyed;
-}
 
 // All that a child may want to do with objects that there were at the fork, and new ones.
 void UseInChild(Heap& heap, Domain& domain, Ptr<Link>& kept) {
@@ -62,24 +45,6 @@ void UseInChild(Heap& heap, Domain& domain, Ptr<Link>& kept) {
   CHECK_OK(domain.TrimCells().status());
   CHECK_EQ(MakePtr<Link>(nullptr, 2)->value, 2);
 }
-
-class RcForkTest : public testing::TestWithParam<Collector> {
- protected:
-  // Of a debug build: Abseil's search for deadlocks has a lock of its own, which a thread that is
-  // not attached may hold at a fork (docs/design/fork.md, "What users must know"). Until the
-  // process ends: it cannot be searched where locks have been taken without.
-  RcForkTest() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }
-
-  static constexpr int64_t kMostAlive = 10'000;
-
-  static Options RoomyOptions() {
-    Options options = OptionsFor(GetParam());
-    options.max_bytes = 16 << 20;
-    return options;
-  }
-
-  std::unique_ptr<Heap> heap_ = NewHeap(RoomyOptions());
-};
 
 TEST_P(RcForkTest, AChildUsesWhatThereIs) {
   if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
@@ -182,147 +147,6 @@ TEST_P(RcForkTest, LocalsOfThreadsThatAreNotThere) {
   }
   owner.Step();
   EXPECT_EQ(Alive(domain), 0);
-}
-
-// What a thread has logged of its stores is counted in the child too, where it is not there.
-TEST_P(RcForkTest, StoresOfThreadsThatAreNotThere) {
-  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
-  Options options = RoomyOptions();
-  options.field_logging = true;
-  const std::unique_ptr<Heap> heap = NewHeap(options);
-  Domain domain(*heap, {.stores = Stores::kCoalesced});
-  Ptr<Link> kept, target;
-  absl::Notification logged, done;
-  std::thread thread([&] {
-    Mutator mutator(*heap);
-    Owner owner(domain, mutator);
-    kept = MakePtr<Link>();
-    target = MakePtr<Link>();
-    for (int i = 0; i < 3; ++i) CHECK_OK(heap->Collect());
-    kept->next = target;
-    CHECK_EQ(target.use_count(), 1);
-    const Blocking blocking(mutator);
-    logged.Notify();
-    done.WaitForNotification();
-  });
-  logged.WaitForNotification();
-  Mutator mutator(*heap);
-  Owner owner(domain, mutator);
-  EXPECT_TRUE(Fork([&] {
-    owner.Step();
-    CHECK_EQ(target.use_count(), 2);
-    target = nullptr;
-    owner.Step();
-    CHECK_EQ(Alive(domain), 2);
-    kept->next = nullptr;
-    owner.Step();
-    CHECK_EQ(Alive(domain), 1);
-    Ring(5);
-    CHECK_EQ(domain.Collect()->collected, 5);
-    CHECK_OK(heap->Verify());
-  }));
-  done.Notify();
-  {
-    const Blocking blocking(mutator);
-    thread.join();
-  }
-  kept = nullptr;
-  target = nullptr;
-  owner.Step();
-  EXPECT_EQ(Alive(domain), 0);
-}
-
-// An eager phase of a thread that is not there has ended: in the child stores are logged again.
-struct Waiting {
-  Field<Waiting> next;
-  Mutator* mutator = nullptr;
-  absl::Notification* called = nullptr;
-  absl::Notification* done = nullptr;
-
-  static void Finalize(Ptr<Waiting> self) {
-    const Blocking blocking(*self->mutator);
-    self->called->Notify();
-    self->done->WaitForNotification();
-  }
-};
-
-TEST_P(RcForkTest, APhaseOfAThreadThatIsNotThere) {
-  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
-  Options options = RoomyOptions();
-  options.field_logging = true;
-  const std::unique_ptr<Heap> heap = NewHeap(options);
-  Domain domain(*heap, {.stores = Stores::kCoalesced});
-  Mutator mutator(*heap);
-  Owner owner(domain, mutator);
-  Ptr<Link> kept = MakePtr<Link>(), target = MakePtr<Link>();
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(heap->Collect().ok());
-  absl::Notification called, done;
-  std::thread thread([&] {
-    Mutator its_mutator(*heap);
-    Owner its_owner(domain, its_mutator);
-    Ptr<Waiting> waiting = MakePtr<Waiting>(nullptr, &its_mutator, &called, &done);
-    waiting->next = waiting;
-    waiting = nullptr;
-    CHECK_OK(domain.Collect().status());
-  });
-  {
-    const Blocking blocking(mutator);
-    called.WaitForNotification();
-  }
-  EXPECT_TRUE(Fork([&] {
-    kept->next = target;
-    CHECK_EQ(target.use_count(), 1);
-    owner.Step();
-    CHECK_EQ(target.use_count(), 2);
-  }));
-  kept->next = target;
-  EXPECT_EQ(target.use_count(), 2);
-  done.Notify();
-  {
-    const Blocking blocking(mutator);
-    thread.join();
-  }
-  kept = nullptr;
-  target = nullptr;
-  while (owner.Step()) {
-  }
-  EXPECT_EQ(Alive(domain), 0);
-}
-
-// Cycles through traced objects, and holders that die, in a child.
-struct Page;
-struct Leaf {
-  ebb::Field<Page> page;
-};
-struct Page {
-  Field<Leaf> leaf;
-};
-
-TEST_P(RcForkTest, HoldersInAChild) {
-  if (!kChildMayStartThreads) GTEST_SKIP() << "the collector's thread is started in the child";
-  Domain domain(*heap_);
-  Mutator mutator(*heap_);
-  Owner owner(domain, mutator);
-  const auto make = [] {
-    Ptr<Leaf> leaf = MakePtr<Leaf>();
-    leaf->page = NewHolder<Page>(leaf);
-    return leaf;
-  };
-  Ptr<Leaf> kept = make();
-  make();
-  EXPECT_TRUE(Fork([&] {
-    CHECK_EQ(domain.Collect(absl::ZeroDuration())->collected, 1);
-    make();
-    ebb::Local<Page> held(mutator, NewHolder<Page>(MakePtr<Leaf>()));
-    held = Ref<Page>();
-    CHECK_OK(heap_->Collect());
-    owner.Step();
-    CHECK_EQ(Alive(domain), 2);
-    kept = nullptr;
-    CHECK_EQ(domain.Collect(absl::ZeroDuration())->collected, 2);
-    CHECK_OK(heap_->Verify());
-  }));
-  EXPECT_EQ(domain.Collect()->collected, 1);
 }
 
 // In the child nothing is mistaken for what the parent was about to destroy.
@@ -428,11 +252,7 @@ TEST_P(RcForkTest, BesideThreadsThatCountAndDetect) {
   EXPECT_EQ(Alive(domain), 0);
 }
 
-std::string NameOf(const testing::TestParamInfo<Collector>& info) {
-  return ForkCase{info.param, Forker::kRuns}.name();
-}
-
-INSTANTIATE_TEST_SUITE_P(All, RcForkTest, testing::ValuesIn(kCollectors), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, RcForkTest, testing::ValuesIn(kCollectors), &RcForkTest::NameOf);
 
 }  // namespace
 }  // namespace ebb::rc

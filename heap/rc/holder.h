@@ -3,6 +3,7 @@
 #ifndef EBB_HEAP_RC_HOLDER_H_
 #define EBB_HEAP_RC_HOLDER_H_
 
+#include <cstddef>
 #include <memory>
 #include <new>
 #include <utility>

@@ -92,9 +92,27 @@ TEST_F(HolderTest, TheyComeAndGo) {
     ebb::Local<Shelf> shelf(mutator, NewHolder<Shelf>());
     shelf->held[0] = MakePtr<Witness>();
   }
+  // A minor cycle has found the young ones dead.
+  if (CollectorUnderTest() == Collector::kGenerational) {
+    EXPECT_LT(holders(), Many(30'000));
+  }
   CollectTraced();
   EXPECT_EQ(alive(), 0);
   EXPECT_EQ(holders(), 0);
+}
+
+// An Owner that leaves where it may do nothing leaves that to others.
+TEST_F(HolderTest, AnOwnerLeavesBesideDeadHolders) {
+  NewHolder<Shelf>(nullptr, std::array<Field<Witness>, 2>{Make(1), nullptr});
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(heap->Collect().ok());
+  RunThread(*this, [this] {
+    Mutator second(*heap);
+    std::optional<Owner> other(std::in_place, domain, second);
+    const Blocking blocking(second);
+    other.reset();
+  });
+  owner.Step();
+  EXPECT_EQ(log, std::vector<int64_t>({1}));
 }
 
 // Where cycles of the heap are enough: a counted object leads to a holder, which leads to others.
@@ -144,7 +162,7 @@ TEST_F(HolderTest, MisuseIsTold) {
   });
 }
 
-// What is held when a domain goes reads as null.
+// get() of what is held when a domain goes is null.
 TEST(HolderDomainTest, AHolderOutlivesItsDomain) {
   std::unique_ptr<Heap> heap = NewHeap(Options{.collector = CollectorUnderTest()});
   Mutator mutator(*heap);

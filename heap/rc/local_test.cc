@@ -387,5 +387,25 @@ TEST(RcLocalTest, AnotherThreadNamesIt) {
   EXPECT_EQ(c.alive(), 0);
 }
 
+// What is new does not keep Step from looking at what is old.
+TEST(RcLocalTest, StepLooksAtAll) {
+  for (const DomainOptions& options : {DomainOptions{}, DomainOptions{.reclaim = Reclaim::kLazy},
+                                       DomainOptions{.stores = Stores::kCoalesced}}) {
+    std::vector<int64_t> log;
+    Counting c(options);
+    const auto make = [&](int64_t name) { return MakePtr<Witness>(nullptr, nullptr, &log, name); };
+    Ptr<Witness> old = make(1);
+    {
+      const Local<Witness> local(c.owner, old);
+      old = nullptr;
+      for (int i = 0; i < 3; ++i) c.owner.Step();
+      EXPECT_TRUE(log.empty());
+    }
+    make(2);
+    c.owner.Step();
+    EXPECT_EQ(log.size(), 2u);
+  }
+}
+
 }  // namespace
 }  // namespace ebb::rc

@@ -322,6 +322,49 @@ TEST_F(MixedCyclesTest, Finalizers) {
   }
 }
 
+// Automatic detections look for cycles through traced objects, which takes a pause, if so much is
+// left that there might be some.
+TEST(MixedAutomaticTest, PausesAreForWhatPilesUp) {
+  struct CountsPauses : Listener {
+    void OnDetectionEnd(const absl::StatusOr<Detection>& detection) override {
+      ASSERT_TRUE(detection.ok()) << detection.status();
+      ++(detection->pause > absl::ZeroDuration() ? with_pause : without);
+    }
+    int64_t with_pause = 0, without = 0;
+  };
+  constexpr int64_t kLive = 3'000;
+  constexpr int64_t kMost = 40'000;  // what is at threads' hand comes on top, and a chunk
+  CountsPauses counts;
+  Counting c({.detect = Detect::kAutomatic, .detect_after = 2'000, .listener = &counts}, 64 << 20);
+  const auto make = [&] {
+    Ptr<Book> book = MakePtr<Book>();
+    ebb::Local<Shelf> shelf(c.mutator, NewHolder<Shelf>(nullptr, book));
+    book->shelf = NewHolder<Shelf>(shelf, nullptr);
+    return book;
+  };
+  std::vector<Ptr<Book>> live;
+  for (int64_t i = 0; i < c.Many(kLive); ++i) live.push_back(make());
+  for (int64_t i = 0; i < c.Many(100'000); ++i) {
+    make();
+    ASSERT_LT(c.alive(), kMost);
+  }
+  if (c.Many(100) == 100) {
+    EXPECT_GT(counts.with_pause, 2);
+  }
+  rc::Collect(c);
+  EXPECT_EQ(c.alive(), c.Many(kLive));
+  counts = CountsPauses();
+  for (int64_t i = 0; i < c.Many(100'000); ++i) {
+    Ptr<Book> book = MakePtr<Book>();
+    book->next = book;
+  }
+  EXPECT_EQ(counts.with_pause, 0);
+  if (c.Many(100) == 100) {
+    EXPECT_GT(counts.without, 2);
+  }
+  EXPECT_LT(c.alive(), kMost);
+}
+
 // A log that uses the heap: nothing is logged in the pause.
 TEST_F(MixedCyclesTest, ALogMayUseTheHeap) {
   struct Collecting : absl::LogSink {

@@ -1,31 +1,11 @@
 // Detections of cycles through traced objects, in which each allocation of memory fails in turn.
 
-#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
-#include <vector>
+#include <string>
 
 #include "gtest/gtest.h"
 #include "heap/rc/counted_for_test.h"
-
-namespace {
-
-// The how-manieth allocation of this thread fails, from now on; none if it is negative.
-thread_local int64_t fails_in = -1;
-
-}  // namespace
-
-void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  return fails_in >= 0 && fails_in-- == 0 ? nullptr : std::malloc(size);
-}
-void* operator new(size_t size) {
-  void* const memory = ::operator new(size, std::nothrow);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "heap/rc/failing_new_for_test.h"
 
 namespace ebb::rc {
 namespace {
@@ -51,11 +31,11 @@ struct Shelf {
 constexpr int kRing = 20;
 
 // A ring, each of which leads to a chain of traced objects and back.
-Ptr<Mourned> MakeRing(Counting& c, int64_t* finalized, int64_t* destroyed) {
+Ptr<Mourned> MakeRing(Mutator& mutator, int64_t* finalized, int64_t* destroyed) {
   Ptr<Mourned> first, last;
   for (int i = 0; i < kRing; ++i) {
     Ptr<Mourned> made = MakePtr<Mourned>(nullptr, first, finalized, destroyed);
-    ebb::Local<Shelf> shelf(c.mutator, NewHolder<Shelf>(nullptr, made));
+    ebb::Local<Shelf> shelf(mutator, NewHolder<Shelf>(nullptr, made));
     for (int j = 0; j < 20; ++j) shelf = NewHolder<Shelf>(shelf, nullptr);
     made->shelf = shelf;
     if (last == nullptr) last = made;
@@ -65,22 +45,41 @@ Ptr<Mourned> MakeRing(Counting& c, int64_t* finalized, int64_t* destroyed) {
   return first;
 }
 
+struct Case {
+  std::string name;
+  Stores stores = Stores::kEager;
+  bool by_another = false;  // who has made the ring, and is to merge its counts
+  bool forever = false;     // all that follows fails, too
+};
+
+class MixedNoMemoryTest : public testing::TestWithParam<Case> {
+ protected:
+  static Ptr<Mourned> MakeRing(Counting& c, int64_t* finalized, int64_t* destroyed) {
+    if (!GetParam().by_another) return rc::MakeRing(c.mutator, finalized, destroyed);
+    Ptr<Mourned> ring;
+    RunOwner(c, [&] { ring = rc::MakeRing(*Mutator::Current(*c.heap), finalized, destroyed); });
+    return ring;
+  }
+};
+
 // Until none does any more: what was found is as it was, and found by the next one.
-TEST(MixedNoMemoryTest, ADetectionIsRetried) {
+TEST_P(MixedNoMemoryTest, WhatWasNotFoundIsFoundNext) {
   int64_t failures = 0;
   bool failed = true;
   for (int64_t k = 0; failed; ++k) {
     SCOPED_TRACE(k);
-    Counting c(DomainOptions(), 32 << 20);
+    Counting c({.stores = GetParam().stores}, 32 << 20);
     int64_t finalized = 0, destroyed = 0, called = 0;
     Ptr<Mourned> ring = MakeRing(c, &finalized, &destroyed);
     const Weak<Mourned> weak = ring;
     const WeakCallback callback(ring, [&called] { ++called; });
     ring = nullptr;
-    fails_in = k;
-    const absl::StatusOr<Detection> detection = c.domain.Collect();
-    failed = fails_in < 0;
-    fails_in = -1;
+    absl::StatusOr<Detection> detection;
+    {
+      const FailingNew failing(k, GetParam().forever);
+      detection = c.domain.Collect();
+      failed = failing.has_failed();
+    }
     if (!detection.ok()) {
       ++failures;
       ASSERT_EQ(detection.status().code(), absl::StatusCode::kResourceExhausted)
@@ -100,24 +99,37 @@ TEST(MixedNoMemoryTest, ADetectionIsRetried) {
 }
 
 // The same of what is kept.
-TEST(MixedNoMemoryTest, NothingIsKeptByHalves) {
+TEST_P(MixedNoMemoryTest, NothingIsKeptByHalves) {
+  int64_t failures = 0;
   bool failed = true;
   for (int64_t k = 0; failed; ++k) {
     SCOPED_TRACE(k);
-    Counting c(DomainOptions(), 32 << 20);
+    Counting c({.stores = GetParam().stores}, 32 << 20);
     int64_t finalized = 0, destroyed = 0;
     MakeRing(c, &finalized, &destroyed);
     c.domain.SetDebug({.save_all = true});
-    fails_in = k;
-    const absl::StatusOr<Detection> detection = c.domain.Collect();
-    failed = fails_in < 0;
-    fails_in = -1;
+    {
+      const FailingNew failing(k, GetParam().forever);
+      failures += c.domain.Collect().ok() ? 0 : 1;
+      failed = failing.has_failed();
+    }
     c.domain.SetDebug({});
     c.domain.TakeGarbage();  // which drops it
     for (int again = 0; again < 3; ++again) ASSERT_TRUE(c.domain.Collect().ok());
     ASSERT_EQ(destroyed, kRing);
   }
+  EXPECT_GT(failures, 5);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, MixedNoMemoryTest,
+    testing::Values(Case{.name = "Once"}, Case{.name = "Forever", .forever = true},
+                    Case{.name = "ByAnother", .by_another = true},
+                    Case{.name = "ByAnotherForever", .by_another = true, .forever = true},
+                    Case{.name = "Coalesced", .stores = Stores::kCoalesced},
+                    Case{
+                        .name = "CoalescedForever", .stores = Stores::kCoalesced, .forever = true}),
+    [](const testing::TestParamInfo<Case>& tested) { return tested.param.name; });
 
 }  // namespace
 }  // namespace ebb::rc

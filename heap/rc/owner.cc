@@ -65,12 +65,16 @@ Owner::Owner(Domain& domain, Mutator& mutator)
         "ebb::rc::Owner: its Mutator must be the calling thread's, of the domain's heap, and not "
         "suspended: make an ebb::Mutator of that heap on this thread first");
   }
-  if (domain_->coalescer() != nullptr) {
-    log_ = &domain_->coalescer()->TakeLog();
-    internal::this_threads_log = log_;
-  }
+  OwnerQueues& queues = OwnerQueues::Get();  // made by the first who asks
   domain_->Add(tally_);
-  OwnerQueues::Get().Enter();
+  if (domain_->coalescer() != nullptr) {
+    absl::Cleanup remove = [this] { domain_->Remove(tally_); };
+    log_ = &domain_->coalescer()->TakeLog();
+    std::move(remove).Cancel();
+  }
+  // From here on no memory is needed.
+  if (log_ != nullptr) internal::this_threads_log = log_;
+  queues.Enter();
   locals_ = &OwnerQueues::Locals();
   older_ = std::exchange(newest, this);
 }
@@ -176,10 +180,11 @@ void Owner::StepIfDue() {
 
 bool Owner::Step(int64_t objects, absl::Duration time) {
   if (destroying_ || !MayDestroy()) return false;
+  const bool looks_at_all = !waiting_.has_due();  // before what is new becomes due
   // Others may have made this thread's objects wait, too: by their drops of what it owns.
   if (OwnerQueues::IsDrainDue() || table_.has_orphans()) TakeOver();
   const EagerPhase phase(*this, objects > 0 && IsEpochOfUse());
-  if (!waiting_.has_due()) waiting_.MakeAllDue();
+  if (looks_at_all) waiting_.MakeAllDue();
   return StepSome(objects, time, /*judges=*/true);
 }
 

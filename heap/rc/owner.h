@@ -55,7 +55,8 @@ class Owner {
   // For Domain::Collect.
   absl::StatusOr<Detection> Collect(absl::Duration patience);
   // The same for the domain's thread, which has its turn.
-  absl::StatusOr<Detection> DetectInTurn(absl::Duration patience);
+  // Only if it is `mixed`, it looks for cycles through traced objects.
+  absl::StatusOr<Detection> DetectInTurn(absl::Duration patience, bool mixed);
   // act(), while counts say all but what Locals name, also in a coalesced domain. There a
   // safepoint, and FailedPrecondition where none may be.
   absl::Status WithExactCounts(absl::FunctionRef<absl::Status()> act);
@@ -123,7 +124,7 @@ class Owner {
   bool HasReady() const { return waiting_.has_ready() && MayJudge(); }
   // In a coalesced domain: whether Step ends the epoch, as something dies or may die.
   bool IsEpochOfUse() const;
-  // Whether MakePtr does.
+  // Whether MakePtr ends the epoch.
   bool IsEpochDue() const { return waiting_.ready() >= kWaitPerEpoch || log_->is_due(); }
   // Whether this thread has another one of the same domain.
   bool IsOneOfSeveral() const;
@@ -202,8 +203,8 @@ class Owner {
   // That have become free by this thread: a few that are used again first, as they are likely to be
   // in its cache; and others, which are about to be given back.
   internal::CellList recent_;
-  std::array<const internal::Cell*, kGivenAtOnce + kMostRecent>
-      given_;  // undefined from the count on
+  // Undefined from the count on.
+  std::array<const internal::Cell*, kGivenAtOnce + kMostRecent> given_;
   size_t given_count_ = 0;
   internal::CellList dead_;            // their objects wait to be destroyed
   internal::CellList dropped_;         // by the destructor that runs

@@ -35,7 +35,7 @@ void Owner::DetectIfFree() {
   if (domain_->WakeDetectingThread() || !CheckMayDetect().ok()) return;
   const internal::DomainState::DetectionTurn turn(*domain_, absl::ZeroDuration());
   if (!turn.has_begun() || !domain_->IsDetectionDue()) return;
-  const absl::Status status = DetectInTurn(kPatienceOfAutomatic).status();
+  const absl::Status status = DetectInTurn(kPatienceOfAutomatic, domain_->IsMixedDue()).status();
   if (!status.ok()) LOG_FIRST_N(WARNING, 10) << status;
 }
 
@@ -45,7 +45,7 @@ absl::StatusOr<Detection> Owner::Collect(absl::Duration patience) {
   if (!phase.status().ok()) return phase.status();
   Step();  // what waits to be destroyed may refer to something
   absl::StatusOr<Detection> detection;
-  AwaitTurn([&] { detection = DetectInTurn(patience); });
+  AwaitTurn([&] { detection = DetectInTurn(patience, /*mixed=*/true); });
   CallWhatIsDue(INT64_MAX, [] { return false; });
   return detection;
 }
@@ -104,14 +104,14 @@ absl::Status Owner::CheckMayDetect(const char* what) const {
   return mutator_.CheckMayStop(what);
 }
 
-absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
+absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience, bool mixed) {
   const EagerPhase phase(*this);  // counts and Fields are to agree
   if (!phase.status().ok()) return phase.status();
   detecting_ = true;
   const absl::Cleanup end = [this] { detecting_ = false; };
   domain_->BeginDetection();
   CycleDetector detector(domain_->heap(), table_, domain_->holders(), mutator_, domain_->debug());
-  absl::Status status = detector.Look(patience);
+  absl::Status status = detector.Look(patience, mixed);
   int64_t waiting = 0;
   if (status.ok()) {
     const bool calls = detector.has_finalizable();
@@ -133,7 +133,7 @@ absl::StatusOr<Detection> Owner::DetectInTurn(absl::Duration patience) {
   absl::StatusOr<Detection> detection = detector.figures();
   if (!status.ok()) detection = status;
   GiveFreed();
-  domain_->EndDetection(detection, waiting);
+  domain_->EndDetection(detection, waiting, mixed);
   table_.Trim(domain_->CellsUntilDetection());
   return detection;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
 #include "heap/local.h"
 #include "heap/mutator.h"
@@ -131,6 +132,7 @@ class Field : public internal::Reference<T> {
 
 template <typename T>
 inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::Ptr<T>> = true;
+// With its object: within one that stays, a coalesced domain knows it by its address.
 template <typename T>
 inline constexpr bool ebb::kTriviallyRelocatable<ebb::rc::Field<T>> = true;
 template <typename T>
@@ -159,9 +161,13 @@ namespace internal {
 template <typename T>
 [[gnu::noinline]] absl::StatusOr<Cell*> TakeCellFor(Owner& owner, Ref<Counted<T>>& object) {
   ebb::Local<Counted<T>> kept(owner.mutator(), object);
+  bool taken = false;
+  const absl::Cleanup destroy = [&] {  // also if it throws
+    if (!taken) std::destroy_at(static_cast<Ref<Counted<T>>>(kept).get());
+  };
   absl::StatusOr<Cell*> cell = owner.TakeCell();
   object = kept;
-  if (!cell.ok()) std::destroy_at(object.get());
+  taken = cell.ok();
   return cell;
 }
 

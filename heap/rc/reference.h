@@ -108,7 +108,9 @@ class Reference {
   template <typename U>
   static void CheckSharesAddress() {
     constexpr uintptr_t kSomewhere = 1 << 12;
-    static_assert(!std::is_polymorphic_v<T>);
+    static_assert(!std::is_polymorphic_v<T>,
+                  "counted types have no virtual functions: dispatch on a tag or a table of "
+                  "functions");
     const T* base = reinterpret_cast<const U*>(kSomewhere);
     CHECK_EQ(reinterpret_cast<uintptr_t>(base), kSomewhere)
         << "a counted reference to a base class that is not at the start of the object: make it "
