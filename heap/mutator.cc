@@ -245,9 +245,9 @@ absl::Status Mutator::CheckThreadMayStop(const char* what) {
     if (m->no_safepoint_scopes_ > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat(what, " by ", m->thread_name_,
-                       " in a NoSafepoint scope, an exhaustion handler, the constructor of a managed "
-                       "object or the destructor of a counted one: a safepoint may not happen there "
-                       "(a counted type's Finalize may allocate)"));
+                       " in a NoSafepoint scope, an exhaustion handler, the constructor of a "
+                       "managed object or the destructor of a counted one: a safepoint may not "
+                       "happen there (a counted type's Finalize may allocate)"));
     }
   }
   return absl::OkStatus();

@@ -69,11 +69,11 @@ consteval void CheckPart() {
                 "members with EBB_FIELDS(Type, member...) in the class.");
   static_assert(mistake != kNotRelocatable,
                 "Ebb: a managed type has a part with a destructor, as std::string, std::vector and "
-                "std::unique_ptr have. Objects move by memcpy, and destructors of traced ones never "
-                "run. Name the members of a class of your own with EBB_FIELDS(Type, member...); of "
-                "others use ebb::String, ebb::Array or ebb::Field, or keep that part outside the "
-                "heap. If it may be moved so (and, in a traced object, never destroyed), specialise "
-                "ebb::kTriviallyRelocatable.");
+                "std::unique_ptr have. Objects move by memcpy, and destructors of traced ones "
+                "never run. Name the members of a class of your own with EBB_FIELDS(Type, "
+                "member...); of others use ebb::String, ebb::Array or ebb::Field, or keep that "
+                "part outside the heap. If it may be moved so (and, in a traced object, never "
+                "destroyed), specialise ebb::kTriviallyRelocatable.");
   static_assert(
       mistake != kNoFields,
       "Ebb: the members of a class with constructors or private members are unknown. Name "
