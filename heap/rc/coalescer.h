@@ -152,7 +152,8 @@ class Coalescer final : private ebb::internal::PauseHook {
 
   absl::Mutex mu_;
   std::vector<std::unique_ptr<StoreLog>> logs_ ABSL_GUARDED_BY(mu_);  // also of threads that left
-  int eager_phases_ ABSL_GUARDED_BY(mu_) = 0;                         // of all logs
+  // Of all logs.
+  int eager_phases_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 inline bool Coalescer::Store(Cell** field, Cell* next) {
