@@ -117,9 +117,11 @@ struct Waiting {
   absl::Notification* done = nullptr;
 
   static void Finalize(Ptr<Waiting> self) {
+    absl::Notification* const called = self->called;
+    absl::Notification* const done = self->done;
     const Blocking blocking(*self->mutator);
-    self->called->Notify();
-    self->done->WaitForNotification();
+    called->Notify();
+    done->WaitForNotification();
   }
 };
 
