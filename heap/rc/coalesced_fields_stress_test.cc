@@ -30,11 +30,12 @@ struct Gem {
   int64_t value = kWhole;
   Field<Gem> next;
 
+  // Relaxed, all: see gems.
   Gem() { gems.fetch_add(1, std::memory_order_relaxed); }
   ~Gem() {
     EXPECT_EQ(value, kWhole);
     value = 0;
-    gems.fetch_sub(1, std::memory_order_relaxed);
+    gems.fetch_sub(1, std::memory_order_relaxed);  // see there
   }
   EBB_FIELDS(Gem, value, next)
 };
@@ -208,7 +209,7 @@ void Play(uint32_t seed) {
   EXPECT_TRUE(c.heap->Verify().ok());
   while (c.owner.Step()) {
   }
-  EXPECT_EQ(gems.load(std::memory_order_relaxed), 0);
+  EXPECT_EQ(gems.load(std::memory_order_relaxed), 0);  // see there
   EXPECT_EQ(c.alive(), 0);
 }
 

@@ -167,23 +167,22 @@ bool Coalescer::StoreSlow(Cell** field, Cell* next, StoreLog* log) {
   }
   log->entries_[log->size_++] = {field, before};
   spaces_.Remember(address);
-  slot.store(next, std::memory_order_relaxed);
+  slot.store(next, std::memory_order_relaxed);  // as the load of `before`
   return true;
 }
 
 StoreLog& Coalescer::TakeLog() {
   absl::MutexLock lock(&mu_);
-  const auto free = std::ranges::find(logs_, false, &StoreLog::in_use_);
+  const auto free = std::ranges::find(logs_, std::thread::id(), &StoreLog::thread_);
   StoreLog& log =
       free != logs_.end() ? **free : *logs_.emplace_back(std::make_unique<StoreLog>(*this));
-  log.in_use_ = true;
   log.thread_ = std::this_thread::get_id();
   return log;
 }
 
 void Coalescer::GiveLog(StoreLog& log) {
   absl::MutexLock lock(&mu_);
-  log.in_use_ = false;
+  log.thread_ = {};
   if (!log.empty()) has_left_.store(true, std::memory_order_relaxed);  // a hint
 }
 

@@ -54,12 +54,12 @@ class StoreLog {
   // Where a Field that is logged already lies in the copy space, and to store is all there is to
   // do.
   bool TryStoreAgain(Cell** field, Cell* next);
+
   Coalescer& coalescer_;
   const CellTable* const table_;
   const platform::AddressRange copies_;
   // Under the coalescer's lock, whose name this class cannot see.
-  bool in_use_ = false;
-  std::thread::id thread_;  // while it is in use
+  std::thread::id thread_;  // none: it is free
   int eager_phases_ = 0;    // that it is in
   size_t size_ = 0;
   std::array<Entry, kEntries> entries_;

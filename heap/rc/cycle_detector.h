@@ -83,7 +83,7 @@ class CycleDetector {
   using State = SuspectChunk::State;
   using Place = SuspectPlace;
 
-  // The phases, in order. Memory is needed by the first seven, and by Decide where holders are at
+  // The phases, in order. Memory is needed by the first eight, and by Decide where holders are at
   // stake: if there is none then, what was condemned is pardoned.
   absl::Status MakeSideArrays();
   absl::Status LookAtHolders();

@@ -143,16 +143,16 @@ struct DomainStats {
   Detection detected;      // sums over them
 };
 
-// Thread-safe. The heap must outlive it and every Owner of it. In a forked child it works as in the
-// parent, by the thread that is there; what other threads referred to stays alive for good, and
-// what waited to be destroyed by them waits for ever. What is alive when it goes, since a reference
-// was left or in cycles, is logged, with the most frequent types, and its destructors do not run
-// (call Collect first, where there may be cycles); from then on get() of a reference that was left,
-// and of what an Upgrade gives back, is null, though such a reference does not equal nullptr. In a
-// NoSafepoint scope, no other thread may be storing to Fields of a coalesced domain that goes. To
-// destroy one while anything is alive, or with a thread of its own (Detect::kBackground), is a
-// safepoint; the latter is not for what that thread calls. A Domain that is destroyed while threads
-// are attached goes with the last of them.
+// Thread-safe. The heap must outlive it and every Owner of it: else the program is stopped, with a
+// message. In a forked child it works as in the parent, by the thread that is there; what other
+// threads referred to stays alive for good, and what waited to be destroyed by them waits for ever.
+// What is alive when it goes, since a reference was left or in cycles, is logged, with the most
+// frequent types, and its destructors do not run (call Collect first, where there may be cycles);
+// from then on get() of a reference that was left, and of what an Upgrade gives back, is null,
+// though such a reference does not equal nullptr. In a NoSafepoint scope, no other thread may be
+// storing to Fields of a coalesced domain that goes. To destroy one while anything is alive, or
+// with a thread of its own (Detect::kBackground), is a safepoint; the latter is not for what that
+// thread calls. A Domain that is destroyed while threads are attached goes with the last of them.
 class Domain {
  public:
   explicit Domain(Heap& heap, const DomainOptions& options = DomainOptions());

@@ -161,13 +161,12 @@ namespace internal {
 template <typename T>
 [[gnu::noinline]] absl::StatusOr<Cell*> TakeCellFor(Owner& owner, Ref<Counted<T>>& object) {
   ebb::Local<Counted<T>> kept(owner.mutator(), object);
-  bool taken = false;
-  const absl::Cleanup destroy = [&] {  // also if it throws
-    if (!taken) std::destroy_at(static_cast<Ref<Counted<T>>>(kept).get());
+  absl::Cleanup destroy = [&kept] {  // also if it throws
+    std::destroy_at(static_cast<Ref<Counted<T>>>(kept).get());
   };
   absl::StatusOr<Cell*> cell = owner.TakeCell();
   object = kept;
-  taken = cell.ok();
+  if (cell.ok()) std::move(destroy).Cancel();
   return cell;
 }
 
